@@ -1,0 +1,12 @@
+"""Public ids: a typed prefix and a uuid7, so ids sort by creation time."""
+
+from typing import Literal
+
+import uuid_utils
+
+Prefix = Literal["video", "file", "char", "key", "evt", "att", "org", "proj", "we", "grp", "req", "led", "act"]
+
+
+def new_id(prefix: Prefix) -> str:
+    """`prefix_` + 32 hex digits, rising within the process."""
+    return f"{prefix}_{uuid_utils.uuid7().hex}"

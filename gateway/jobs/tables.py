@@ -1,0 +1,119 @@
+"""Scheduling: jobs say what is due, attempts say what was sent upstream, slots say how much may run at once.
+
+All times are milliseconds since the epoch (`gateway.db.now_ms`), money is micro-USD.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from gateway.db import metadata
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),  # the video's id, or the attempt's for a watch job
+    Column("kind", String(8), nullable=False),  # video | watch
+    Column("state", String(24), nullable=False),
+    Column("priority", Integer, nullable=False, default=10),  # lower runs first
+    Column("due", BigInteger),  # NULL = parked
+    Column("parked_for", String(200)),  # the slot it waits for
+    Column("lease_until", BigInteger, nullable=False, default=0),
+    Column("owner", String(64)),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("tries", Integer, nullable=False, default=0),
+    Index("ix_jobs_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
+    Index(
+        "ix_jobs_parked_for",
+        "parked_for",
+        "priority",
+        "id",
+        sqlite_where=text("parked_for IS NOT NULL"),
+        postgresql_where=text("parked_for IS NOT NULL"),
+    ),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("video_id", String(64), nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("upstream", String(100), nullable=False),
+    Column("upstream_model", String(200), nullable=False),
+    Column("state", String(16), nullable=False),  # intent | unknown | running | completed | failed | abandoned
+    Column("idempotency_key", String(128), nullable=False),
+    Column("handle", JSON),
+    Column("outputs", JSON),
+    Column("error", JSON),  # {kind, message, http_status, upstream_code}
+    Column("holds_key_slot", Boolean, nullable=False, default=True),
+    Column("holds_upstream_slot", Boolean, nullable=False, default=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("submitted_at", BigInteger),
+    Column("finished_at", BigInteger),
+    Column("cost_micros", BigInteger),  # upstream cost: reported, or estimated from the price row
+    Column("cost_source", String(12)),  # reported | estimated
+    UniqueConstraint("video_id", "n"),
+    Index(
+        "ix_attempts_slots",
+        "upstream",
+        sqlite_where=text("holds_upstream_slot"),
+        postgresql_where=text("holds_upstream_slot"),
+    ),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("name", String(200), primary_key=True),  # "key:<id>" or "upstream:<name>"
+    Column("used", Integer, nullable=False, default=0),
+    Column("paused_until", BigInteger, nullable=False, default=0),
+    CheckConstraint("used >= 0", name="used_not_negative"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("event_id", String(64), nullable=False),  # stable over every delivery
+    Column("event_type", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("endpoint_id", String(64)),  # NULL = the request's own webhook_url
+    Column("video_id", String(64)),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(12), nullable=False, default="pending"),  # pending | delivered | dead
+    Column("due", BigInteger),
+    Column("lease_until", BigInteger, nullable=False, default=0),
+    Column("owner", String(64)),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("last_status", String(200)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("delivered_at", BigInteger),
+    UniqueConstraint("event_id", "url"),
+    Index("ix_outbox_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
+    Index("ix_outbox_endpoint_id", "endpoint_id", "id"),
+)
+
+notices = Table(
+    "operator_notices",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("video_id", String(64)),
+    Column("attempt_id", String(64)),
+    Column("message", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

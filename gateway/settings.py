@@ -1,0 +1,128 @@
+"""Configuration: ONEREEL_* variables over onereel.toml over defaults. Nested names join with `__`."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from providers.spec import UpstreamSpec
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Jobs(_Section):
+    """The job engine. Times in seconds."""
+
+    enabled: bool = True
+    lease_seconds: float = 12
+    renew_seconds: float = 4
+    concurrency: int = 64
+    unknown_grace_seconds: float = 900
+    max_attempts: int = 3
+    max_tries: int = 8
+    shutdown_grace_seconds: float = 10
+
+
+class Local(_Section):
+    """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed."""
+
+    enabled: bool | None = None
+    device: str = "cpu"
+    python: str | None = None
+    models_dir: Path | None = None
+
+
+class Security(_Section):
+    """`allowed_private_hosts` are "host:port" pairs that user URLs may reach although private."""
+
+    allowed_private_hosts: tuple[str, ...] = ()
+    encryption_keys: tuple[SecretStr, ...] = ()  # Fernet keys, newest first; made at first start if empty
+
+
+class Billing(_Section):
+    mode: Literal["off", "prepaid", "postpaid"] = "off"
+
+
+class Metrics(_Section):
+    token: SecretStr | None = None
+
+
+class Limits(_Section):
+    """Bounds on requests. Bytes, pixels and seconds by name."""
+
+    json_bytes: int = 30 * 1024 * 1024
+    image_bytes: int = 25 * 1024 * 1024
+    video_bytes: int = 512 * 1024 * 1024
+    file_bytes: int = 512 * 1024 * 1024
+    image_pixels: int = 50_000_000
+    video_seconds: int = 600
+    form_fields: int = 256
+    bracket_depth: int = 5
+
+
+class Retention(_Section):
+    content_days: float = 30
+    sweep_seconds: float = 60
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ONEREEL_",
+        env_nested_delimiter="__",
+        extra="ignore",
+    )
+
+    data_dir: Path = Path("onereel-data")
+    database_url: str | None = None
+    redis_url: str | None = None
+    storage_url: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str | None = None
+    admin_key: SecretStr | None = None
+    log_format: Literal["json", "console"] = "json"
+    log_level: str = "INFO"
+    default_model: str | None = None
+    aliases: dict[str, str] = Field(default_factory=dict)
+    jobs: Jobs = Jobs()
+    local: Local = Local()
+    security: Security = Security()
+    billing: Billing = Billing()
+    metrics: Metrics = Metrics()
+    limits: Limits = Limits()
+    retention: Retention = Retention()
+    upstreams: tuple[UpstreamSpec, ...] = ()
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The configured database, or SQLite in the data directory."""
+        return self.database_url or f"sqlite:///{self.data_dir.absolute() / 'onereel.db'}"
+
+    @property
+    def resolved_storage_url(self) -> str:
+        """The configured object store, or a folder of the data directory."""
+        return self.storage_url or f"file://{self.data_dir.absolute() / 'storage'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first, then the environment, then the file that ONEREEL_CONFIG names."""
+        path = Path(os.environ.get("ONEREEL_CONFIG", "onereel.toml"))
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))

@@ -1,0 +1,52 @@
+"""The video: the one truth about a request. All times are milliseconds since the epoch, money is micro-USD."""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+
+from gateway.db import metadata
+
+videos = Table(
+    "videos",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("key_id", String(64), nullable=False),
+    Column("group_id", String(64)),
+    Column("operation", String(16), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("prompt", Text),
+    Column("seconds", String(16), nullable=False),  # billed length, for an extension the stitched total
+    Column("size", String(16), nullable=False),  # asked for; the true pixel size once completed
+    Column("source_video_id", String(64)),
+    # Everything the submit needs beside the columns: see gateway.videos.request.StoredRequest
+    Column("request", JSON, nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("progress", Integer, nullable=False, default=0),
+    Column("version", Integer, nullable=False, default=1),  # rises with every visible change; the SSE id
+    Column("cancel_requested", Boolean, nullable=False, default=False),
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("completed_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("deadline", BigInteger, nullable=False),
+    Column("deleted_at", BigInteger),
+    Column("user_ref", String(256)),
+    Column("metadata", JSON),
+    Column("warnings", JSON),
+    Column("hold_micros", BigInteger, nullable=False, default=0),
+    Column("cost_micros", BigInteger),
+    Column("cost_status", String(12), nullable=False),  # held | captured | released
+    # hash of key, path, canonical fields and file hashes; SDK retries find their first create by it
+    Column("fingerprint", String(64)),
+    Column("retry_claims", Integer, nullable=False, default=0),
+    Column("content_key", String(300)),
+    Column("content_type", String(100)),
+    Column("content_bytes", BigInteger),
+    Column("content_sha256", String(64)),
+    Column("duration_ms", BigInteger),
+    Index("ix_videos_project_id_id", "project_id", "id"),
+    Index("ix_videos_fingerprint_created_at", "fingerprint", "created_at"),
+    Index("ix_videos_expires_at", "expires_at"),
+    Index("ix_videos_source_video_id", "source_video_id"),
+)
