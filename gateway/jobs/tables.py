@@ -33,7 +33,9 @@ jobs = Table(
     Column("owner", String(64)),
     Column("fence", Integer, nullable=False, default=0),
     Column("tries", Integer, nullable=False, default=0),
-    Index("ix_jobs_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
+    Index(
+        "ix_jobs_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")
+    ),
     Index(
         "ix_jobs_parked_for",
         "parked_for",
@@ -52,7 +54,9 @@ attempts = Table(
     Column("n", Integer, nullable=False),
     Column("upstream", String(100), nullable=False),
     Column("upstream_model", String(200), nullable=False),
-    Column("state", String(16), nullable=False),  # intent | unknown | running | completed | failed | abandoned
+    Column(
+        "state", String(16), nullable=False
+    ),  # intent | unknown | running | completed | failed | abandoned
     Column("idempotency_key", String(128), nullable=False),
     Column("handle", JSON),
     Column("outputs", JSON),
@@ -92,6 +96,9 @@ outbox = Table(
     Column("endpoint_id", String(64)),  # NULL = the request's own webhook_url
     Column("video_id", String(64)),
     Column("url", Text, nullable=False),
+    Column(
+        "origin", String(300), nullable=False
+    ),  # scheme://host:port, so that a dead receiver holds up only itself
     Column("body", Text, nullable=False),
     Column("state", String(12), nullable=False, default="pending"),  # pending | delivered | dead
     Column("due", BigInteger),
@@ -103,7 +110,9 @@ outbox = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("delivered_at", BigInteger),
     UniqueConstraint("event_id", "url"),
-    Index("ix_outbox_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")),
+    Index(
+        "ix_outbox_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")
+    ),
     Index("ix_outbox_endpoint_id", "endpoint_id", "id"),
 )
 
