@@ -1,0 +1,70 @@
+"""Group commit, shared by both databases: run many callers' work in one transaction, each on its own terms."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from gateway.db import BatchHandler
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """One caller's piece: a function of its own, or an item for a set-based handler."""
+
+    future: asyncio.Future[Any]
+    fn: Callable[[Connection], Any] | None = None
+    handler: BatchHandler[Any, Any] | None = None
+    item: Any = None
+
+
+Outcome = tuple[Work, Any]  # an Exception as outcome is raised to that caller
+
+
+class TransactionLost(Exception):
+    """The database itself rolled the whole transaction back (disk full, deadlock): nobody's work stands."""
+
+
+def run_group(conn: Connection, group: Sequence[Work], savepoint: Callable[[Connection, Callable[[], Any]], Any]) -> list[Outcome]:
+    """Run every piece inside the open transaction; `savepoint(conn, call)` isolates one failure."""
+    outcomes: list[Outcome] = []
+    for work in group:
+        if work.fn is not None:
+            fn = work.fn
+            outcomes.append((work, _attempt(lambda fn=fn: savepoint(conn, lambda: fn(conn)))))
+    for handler, members in _by_handler(group).items():
+        items = [work.item for work in members]
+        answer = _attempt(lambda handler=handler, items=items: savepoint(conn, lambda: handler(conn, items)))
+        answers = [answer] * len(members) if isinstance(answer, Exception) else answer
+        outcomes.extend(zip(members, answers, strict=True))
+    return outcomes
+
+
+def _attempt(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except TransactionLost:
+        raise
+    except Exception as error:
+        return error
+
+
+def _by_handler(group: Sequence[Work]) -> dict[BatchHandler[Any, Any], list[Work]]:
+    found: dict[BatchHandler[Any, Any], list[Work]] = {}
+    for work in group:
+        if work.handler is not None:
+            found.setdefault(work.handler, []).append(work)
+    return found
+
+
+def settle(outcomes: Iterable[Outcome]) -> None:
+    """Hand results to their callers (on the event loop)."""
+    for work, outcome in outcomes:
+        if work.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            work.future.set_exception(outcome)
+        else:
+            work.future.set_result(outcome)

@@ -1,0 +1,152 @@
+"""PostgreSQL over asyncpg: the same synchronous functions, run in group transactions by a few committers."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from gateway.db import BatchHandler
+from gateway.db_group import Outcome, Work, run_group, settle
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+
+GROUP: Final = 64
+BACKGROUND_GROUP: Final = 16
+COMMITTERS: Final = 3
+RETRIES: Final = 5
+_RETRY_STATES: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+
+
+def _savepoint(conn: Connection, call: Callable[[], Any]) -> Any:
+    with conn.begin_nested():
+        return call()
+
+
+def _plain(_conn: Connection, call: Callable[[], Any]) -> Any:
+    return call()
+
+
+class PostgresDatabase:
+    """Any number of processes may share it; counters are locked in one order, deadlocks are run again."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: str, *, pool_size: int = 6) -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            url, pool_size=pool_size, max_overflow=4, pool_pre_ping=False
+        )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._interactive: deque[Work] = deque()
+        self._background: deque[Work] = deque()
+        self._committers: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def write(self, fn: Callable[[Connection], T], *, background: bool = False) -> T:
+        """See `gateway.db.Database`."""
+        result: T = await self._enqueue(Work(self._future(), fn=fn), background=background)
+        return result
+
+    async def write_batch(self, handler: BatchHandler[I, T], item: I, *, background: bool = False) -> T:
+        """See `gateway.db.Database`."""
+        work = Work(self._future(), handler=handler, item=item)
+        result: T = await self._enqueue(work, background=background)
+        return result
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See `gateway.db.Database`. A connection found broken (server restarted) is replaced once."""
+        if self._closing:
+            raise RuntimeError("the database is closed")
+        try:
+            return await self._read_once(fn)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            return await self._read_once(fn)
+
+    async def _read_once(self, fn: Callable[[Connection], T]) -> T:
+        async with self._autocommit.connect() as conn:
+            return await conn.run_sync(fn)
+
+    async def close(self) -> None:
+        """See `gateway.db.Database`."""
+        self._closing = True
+        while self._committers:
+            await asyncio.gather(*self._committers, return_exceptions=True)
+        await self._engine.dispose()
+
+    def _future(self) -> asyncio.Future[Any]:
+        if self._closing:
+            raise RuntimeError("the database is closed")
+        return asyncio.get_running_loop().create_future()
+
+    def _enqueue(self, work: Work, *, background: bool) -> asyncio.Future[Any]:
+        (self._background if background else self._interactive).append(work)
+        if len(self._committers) < COMMITTERS:
+            task = asyncio.create_task(self._commit_loop())
+            self._committers.add(task)
+            task.add_done_callback(self._committers.discard)
+        return work.future
+
+    async def _commit_loop(self) -> None:
+        await asyncio.sleep(0)  # callers of this turn of the loop share the first group
+        while group := self._take():
+            settle(await self._commit(group))
+
+    def _take(self) -> list[Work]:
+        group = [self._interactive.popleft() for _ in range(min(GROUP, len(self._interactive)))]
+        group += [self._background.popleft() for _ in range(min(BACKGROUND_GROUP, len(self._background)))]
+        return group
+
+    async def _commit(self, group: list[Work]) -> list[Outcome]:
+        """Commit the group; where the database refused the group as a whole, each piece by itself."""
+        try:
+            outcomes = await self._transaction(group)
+        except Exception as error:
+            if len(group) == 1:
+                return await self._commit_single(group[0], error)
+            outcomes = [(work, error) for work in group]
+        settled: list[Outcome] = []
+        for work, outcome in outcomes:
+            if _is_conflict(outcome):
+                settled.extend(await self._commit_single(work, outcome))
+            else:
+                settled.append((work, outcome))
+        return settled
+
+    async def _commit_single(self, work: Work, error: Exception) -> list[Outcome]:
+        for attempt in range(RETRIES):
+            if not _is_conflict(error):
+                break
+            await asyncio.sleep(0.005 * 2**attempt)
+            try:
+                outcomes = await self._transaction([work])
+            except Exception as again:
+                error = again
+                continue
+            if not _is_conflict(outcomes[0][1]):
+                return outcomes
+            error = outcomes[0][1]
+        return [(work, error)]
+
+    async def _transaction(self, group: list[Work]) -> list[Outcome]:
+        async with self._engine.connect() as conn, conn.begin():
+            if len(group) == 1:
+                # a lone piece needs no savepoint, but its failure must undo the transaction
+                return await conn.run_sync(_run_alone, group[0])
+            return await conn.run_sync(run_group, group, _savepoint)
+
+
+def _run_alone(conn: Connection, work: Work) -> list[Outcome]:
+    outcomes = run_group(conn, [work], _plain)
+    if isinstance(outcomes[0][1], Exception):
+        conn.rollback()
+    return outcomes
+
+
+def _is_conflict(outcome: Any) -> bool:
+    return isinstance(outcome, DBAPIError) and getattr(outcome.orig, "sqlstate", None) in _RETRY_STATES

@@ -1,0 +1,184 @@
+"""SQLite: one writer thread with group commit (WAL, synchronous=FULL), a few reader threads."""
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from gateway.clock import Clock
+from gateway.db import BatchHandler, later
+from gateway.db_group import Outcome, TransactionLost, Work, run_group, settle
+
+T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741
+
+GROUP: Final = 128
+BACKGROUND_GROUP: Final = 24  # small, so that a create never waits long behind draining jobs
+READERS: Final = 2
+
+
+def sqlite_engine(path: Path, clock: Clock, *, read_only: bool = False) -> Engine:
+    """An engine whose connections carry the pragmas and the `onereel_now_ms()` function."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=NullPool,
+        connect_args={"check_same_thread": False, "timeout": 30.0},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(dbapi: Any, _record: Any) -> None:
+        dbapi.isolation_level = None
+        dbapi.create_function("onereel_now_ms", 0, clock.now_ms)
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
+            dbapi.execute(f"PRAGMA {pragma}")
+        if read_only:
+            dbapi.execute("PRAGMA query_only=ON")
+
+    if not read_only:
+
+        @event.listens_for(engine, "begin")
+        def _begin(conn: Connection) -> None:
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _savepoint(conn: Connection, call: Callable[[], Any]) -> Any:
+    conn.exec_driver_sql("SAVEPOINT item")
+    try:
+        result = call()
+    except Exception as error:
+        # On a full disk SQLite drops the whole transaction by itself: then nothing of this group stands.
+        if not conn.connection.in_transaction:  # type: ignore[attr-defined]  # sqlite3's own attribute
+            raise TransactionLost(str(error)) from error
+        conn.exec_driver_sql("ROLLBACK TO item")
+        conn.exec_driver_sql("RELEASE item")
+        raise
+    conn.exec_driver_sql("RELEASE item")
+    return result
+
+
+class SqliteDatabase:
+    """The embedded database of one process; a lock file keeps a second process away."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._engine = sqlite_engine(path, clock)
+        self._read_engine = sqlite_engine(path, clock, read_only=True)
+        self._ready = threading.Condition()
+        self._interactive: deque[Work] = deque()
+        self._background: deque[Work] = deque()
+        self._reads: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._closing = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._threads = [threading.Thread(target=self._write_loop, name="sqlite-writer", daemon=True)]
+        self._threads += [
+            threading.Thread(target=self._read_loop, name=f"sqlite-reader-{n}", daemon=True)
+            for n in range(READERS)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def write(self, fn: Callable[[Connection], T], *, background: bool = False) -> T:
+        """See `gateway.db.Database`."""
+        result: T = await self._enqueue(Work(self._future(), fn=fn), background=background)
+        return result
+
+    async def write_batch(self, handler: BatchHandler[I, T], item: I, *, background: bool = False) -> T:
+        """See `gateway.db.Database`."""
+        work = Work(self._future(), handler=handler, item=item)
+        result: T = await self._enqueue(work, background=background)
+        return result
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See `gateway.db.Database`."""
+        work = Work(self._future(), fn=fn)
+        self._reads.put(work)
+        result: T = await work.future
+        return result
+
+    async def close(self) -> None:
+        """See `gateway.db.Database`."""
+        with self._ready:
+            self._closing = True
+            self._ready.notify_all()
+        for _ in range(READERS):
+            self._reads.put(None)
+        await asyncio.to_thread(lambda: [thread.join() for thread in self._threads])
+
+    def _future(self) -> asyncio.Future[Any]:
+        if self._closing:
+            raise RuntimeError("the database is closed")
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        return loop.create_future()
+
+    def _enqueue(self, work: Work, *, background: bool) -> asyncio.Future[Any]:
+        with self._ready:
+            (self._background if background else self._interactive).append(work)
+            self._ready.notify()
+        return work.future
+
+    def _take(self) -> list[Work]:
+        """The next group: all interactive work first, then a little background work. Empty means closed."""
+        with self._ready:
+            while not self._interactive and not self._background:
+                if self._closing:
+                    return []
+                self._ready.wait()
+            group = [self._interactive.popleft() for _ in range(min(GROUP, len(self._interactive)))]
+            group += [self._background.popleft() for _ in range(min(BACKGROUND_GROUP, len(self._background)))]
+            return group
+
+    def _write_loop(self) -> None:
+        with self._engine.connect() as conn:
+            while group := self._take():
+                self._report(_commit_group(conn, group))
+
+    def _read_loop(self) -> None:
+        with self._read_engine.connect() as conn:
+            conn.execution_options(isolation_level="AUTOCOMMIT")
+            while (work := self._reads.get()) is not None:
+                group = [work]
+                while len(group) < GROUP and not self._reads.empty():
+                    try:
+                        more = self._reads.get_nowait()
+                    except queue.Empty:
+                        break
+                    if more is None:
+                        self._reads.put(None)
+                        break
+                    group.append(more)
+                self._report([(item, _read_one(conn, item)) for item in group])
+
+    def _report(self, outcomes: list[Outcome]) -> None:
+        if self._loop is not None:
+            later(self._loop, [partial(settle, outcomes)])
+
+
+def _read_one(conn: Connection, work: Work) -> Any:
+    if work.future.cancelled() or work.fn is None:
+        return None
+    try:
+        return work.fn(conn)
+    except Exception as error:
+        return error
+    finally:
+        conn.rollback()
+
+
+def _commit_group(conn: Connection, group: list[Work]) -> list[Outcome]:
+    try:
+        with conn.begin():
+            return run_group(conn, group, _savepoint)
+    except Exception as error:
+        return [(work, error) for work in group]

@@ -1,0 +1,64 @@
+import asyncio
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from gateway.db import Database, now_ms
+from gateway.jobs.tables import slots
+
+
+def count(conn: Connection) -> int:
+    return len(conn.execute(select(slots.c.name)).all())
+
+
+async def test_one_bad_item_among_fifty_fails_alone(db: Database) -> None:
+    def add(name: str):
+        return lambda conn: conn.execute(insert(slots).values(name=name, used=0)).rowcount
+
+    def poison(conn: Connection) -> None:
+        conn.execute(insert(slots).values(name="poison", used=0))
+        conn.execute(insert(slots).values(name="poison", used=-1))
+
+    results = await asyncio.gather(
+        *(db.write(poison if n == 25 else add(f"s{n}")) for n in range(50)), return_exceptions=True
+    )
+    assert [n for n, r in enumerate(results) if isinstance(r, Exception)] == [25]
+    assert await db.read(count) == 49
+
+
+async def test_a_batch_handler_gets_all_items_and_refuses_one(db: Database) -> None:
+    sizes: list[int] = []
+
+    def handler(conn: Connection, items):
+        sizes.append(len(items))
+        good = [i for i in items if i != 3]
+        conn.execute(insert(slots), [{"name": f"b{i}", "used": 0} for i in good])
+        return [ValueError("three") if i == 3 else i * 10 for i in items]
+
+    results = await asyncio.gather(*(db.write_batch(handler, i) for i in range(6)), return_exceptions=True)
+    assert [r for r in results if not isinstance(r, Exception)] == [0, 10, 20, 40, 50]
+    assert isinstance(results[3], ValueError)
+    assert sum(sizes) == 6
+    assert len(sizes) < 6
+    assert await db.read(count) == 5
+
+
+async def test_write_is_visible_to_the_next_read(db: Database) -> None:
+    for n in range(20):
+        await db.write(lambda conn, n=n: conn.execute(insert(slots).values(name=f"x{n}", used=n)))
+        assert await db.read(count) == n + 1
+
+
+async def test_the_clock_of_the_database(db: Database, clock) -> None:
+    value = await db.read(lambda conn: conn.execute(select(now_ms())).scalar_one())
+    assert abs(value - clock.now_ms()) < 5000
+
+
+async def test_closed_refuses(database_url: str, clock, tmp_path) -> None:
+    from gateway.db_open import open_database
+    from gateway.settings import Settings
+
+    database = open_database(Settings(database_url=database_url, data_dir=tmp_path), clock)
+    await database.close()
+    with pytest.raises(RuntimeError):
+        await database.read(lambda conn: None)
