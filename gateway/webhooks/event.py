@@ -1,0 +1,32 @@
+"""What a client event is: its types, its id, its body."""
+
+import hashlib
+import json
+from typing import Final
+from urllib.parse import urlsplit
+
+EVENT_TYPES: Final = ("video.completed", "video.failed")
+
+
+def video_event_id(video_id: str, event_type: str) -> str:
+    """Derive the id of the one event of this type that the video can ever have."""
+    return "evt_" + hashlib.sha256(f"{video_id}:{event_type}".encode()).hexdigest()[:32]
+
+
+def event_body(event_id: str, event_type: str, video_id: str, created_at: int) -> str:
+    """Make the JSON text that is signed and sent, the same at every try. `created_at` in Unix seconds."""
+    event = {
+        "id": event_id,
+        "object": "event",
+        "created_at": created_at,
+        "type": event_type,
+        "data": {"id": video_id},
+    }
+    return json.dumps(event, separators=(",", ":"))
+
+
+def origin_of(url: str) -> str:
+    """scheme://host:port in lower case: what one receiver is."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{parts.hostname or ''}:{port}"[:300]
