@@ -1,0 +1,159 @@
+"""What an operator sees: structured logs with request and video ids, and Prometheus metrics."""
+
+import logging
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+_SECRET_WORDS: Final = (
+    "authorization",
+    "api_key",
+    "token",
+    "secret",
+    "password",
+    "credential",
+    "cookie",
+    "prompt",
+)
+_LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+# Local variables in a traceback would write down prompts and keys.
+_TRACEBACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+
+
+def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """Blank values whose name says that they must not be written down."""
+    for name in event:
+        if name != "event" and any(word in name.lower() for word in _SECRET_WORDS):
+            event[name] = "[hidden]"
+    return event
+
+
+def configure_logging(log_format: Literal["json", "console"], level: str) -> None:
+    """Send structlog and the standard library through one renderer to stderr."""
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _hide_secrets,
+    ]
+    renderer: list[structlog.types.Processor] = (
+        [structlog.processors.ExceptionRenderer(_TRACEBACK), structlog.processors.JSONRenderer(default=str)]
+        if log_format == "json"
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
+    )
+    structlog.configure(
+        processors=[*shared, *renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for name in ("httpx", "httpcore", "aiohttp.access", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def video_context(video_id: str) -> AbstractContextManager[None]:
+    """Put the video id on every log line of the block."""
+    return structlog.contextvars.bound_contextvars(video_id=video_id)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own. Times are seconds."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = self._counter("onereel_http_requests", "HTTP requests.", "method", "route", "status")
+        self._request_seconds = Histogram(
+            "onereel_http_request_seconds",
+            "Time to the end of the answer.",
+            ("route",),
+            registry=self.registry,
+            buckets=_LATENCY,
+        )
+        self._upstream = self._counter(
+            "onereel_upstream_requests", "Calls to upstreams.", "upstream", "operation", "outcome"
+        )
+        self._upstream_seconds = Histogram(
+            "onereel_upstream_seconds",
+            "Time of one call to an upstream.",
+            ("upstream", "operation"),
+            registry=self.registry,
+            buckets=_LATENCY,
+        )
+        self._unknown_state = self._counter(
+            "onereel_unknown_upstream_state", "Upstream states that the adapter does not know.", "upstream"
+        )
+        self._jobs = self._gauge("onereel_jobs", "Jobs by state.", "state")
+        self._queue_age = self._gauge("onereel_queue_age_seconds", "Age of the oldest job that is due.")
+        self._outbox = self._gauge("onereel_outbox_pending", "Client events that wait for delivery.")
+        self._storage_bytes = self._gauge("onereel_storage_bytes", "Bytes of stored video content.")
+        self._http_children: dict[tuple[str, str, int], Counter] = {}
+        self._time_children: dict[str, Histogram] = {}
+
+    def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request; `route` is the template of the path, never the path."""
+        counter = self._http_children.get((method, route, status))
+        if counter is None:
+            counter = self._http_children[method, route, status] = self._requests.labels(
+                method, route, str(status)
+            )
+        counter.inc()
+        histogram = self._time_children.get(route)
+        if histogram is None:
+            histogram = self._time_children[route] = self._request_seconds.labels(route)
+        histogram.observe(seconds)
+
+    def upstream_call(self, upstream: str, operation: str, outcome: str, seconds: float) -> None:
+        """Count one call to an upstream: `outcome` is "ok" or an ErrorKind."""
+        self._upstream.labels(upstream, operation, outcome).inc()
+        self._upstream_seconds.labels(upstream, operation).observe(seconds)
+
+    def unknown_upstream_state(self, upstream: str) -> None:
+        """Count a state that an adapter could not read."""
+        self._unknown_state.labels(upstream).inc()
+
+    def set_jobs(self, by_state: Mapping[str, int], queue_age_seconds: float) -> None:
+        """Replace the job figures: a state without jobs drops to zero."""
+        for state in {sample.labels["state"] for metric in self._jobs.collect() for sample in metric.samples}:
+            self._jobs.labels(state).set(0)
+        for state, count in by_state.items():
+            self._jobs.labels(state).set(count)
+        self._queue_age.set(queue_age_seconds)
+
+    def set_outbox_pending(self, count: int) -> None:
+        """Replace the number of client events that wait."""
+        self._outbox.set(count)
+
+    def set_storage_bytes(self, count: int) -> None:
+        """Replace the number of stored bytes."""
+        self._storage_bytes.set(count)
+
+    def exposition(self) -> tuple[bytes, str]:
+        """Render everything: the text and its media type."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self.registry)
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(name, documentation, labels, registry=self.registry)
