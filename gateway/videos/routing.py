@@ -1,0 +1,174 @@
+"""Which models this installation offers and by which upstreams: the catalogue behind every `model` field."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final
+
+from gateway.errors import NotFound, Unavailable
+from gateway.settings import Settings
+from providers.contract import Operation
+from providers.spec import ModelSpec, UpstreamSpec
+
+BUILT_IN_ALIASES: Final = frozenset(
+    {"sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08"}
+)
+"""OpenAI's closed models: unmodified clients go on with the default model until the operator maps these names."""
+
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One upstream that serves a model, in its own words and at its own price."""
+
+    upstream: UpstreamSpec
+    spec: ModelSpec
+
+    @property
+    def local(self) -> bool:
+        """Whether the bundled worker serves it."""
+        return self.upstream.options.get("dialect") == "local"
+
+    def retired(self, today: date) -> bool:
+        """Whether the upstream's shutdown date has come."""
+        shutdown = self.spec.shutdown_date
+        return shutdown is not None and date.fromisoformat(shutdown) <= today
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A public name and its routes in order of preference; never without a route."""
+
+    id: str
+    routes: tuple[Route, ...]
+
+    @property
+    def operations(self) -> frozenset[Operation]:
+        """What some route can do."""
+        return frozenset().union(*(route.spec.operations for route in self.routes))
+
+    @property
+    def local(self) -> bool:
+        """Whether the preferred route is the bundled worker."""
+        return self.routes[0].local
+
+    @property
+    def shutdown_date(self) -> str | None:
+        """The last day of the last route (YYYY-MM-DD), None while one has no end."""
+        dates = [route.spec.shutdown_date for route in self.routes]
+        known = [day for day in dates if day is not None]
+        return max(known) if len(known) == len(dates) else None
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+class Catalogue:
+    """Every model by its public name. Changes only when the local worker comes or goes."""
+
+    def __init__(self, settings: Settings, *, today: Callable[[], date] = _today) -> None:
+        self._aliases = dict(settings.aliases)
+        self._default = settings.default_model
+        self._today = today
+        self._upstreams = {upstream.name: upstream for upstream in settings.upstreams}
+        self._models: dict[str, Model] = {}
+        self.revision = 0
+        self._rebuild()
+
+    def add_upstream(self, upstream: UpstreamSpec) -> None:
+        """Offer the upstream's models; an upstream of the same name is replaced."""
+        self._upstreams[upstream.name] = upstream
+        self._rebuild()
+
+    def remove(self, name: str) -> None:
+        """Take an upstream out; an unknown name is no error."""
+        if self._upstreams.pop(name, None) is not None:
+            self._rebuild()
+
+    def upstream(self, name: str) -> UpstreamSpec | None:
+        """Find an upstream by its configured name."""
+        return self._upstreams.get(name)
+
+    def upstreams(self) -> list[UpstreamSpec]:
+        """List the upstreams in order of preference."""
+        return list(self._upstreams.values())
+
+    def models(self) -> list[Model]:
+        """List every model that is not retired, in order of preference."""
+        today = self._today()
+        return [model for model in self._models.values() if _open_routes(model, today)]
+
+    def resolve(self, model: str | None) -> Model:
+        """Find a model by name or alias, None for the default, with its routes that are still open.
+
+        NotFound (model_not_found) for an unknown or retired name, Unavailable while there is no model at all.
+        """
+        name = self._target(model)
+        if name is None:
+            raise Unavailable(
+                "This server has no model yet: the local worker is starting, or none is configured."
+            )
+        found = self._models.get(name)
+        if found is None:
+            known = ", ".join(listed([each.id for each in self.models()])) or "none yet"
+            raise NotFound(
+                f"The model '{name}' does not exist here. Available models: {known}.",
+                param="model",
+                code="model_not_found",
+            )
+        routes = _open_routes(found, self._today())
+        if not routes:
+            raise NotFound(
+                f"The model '{name}' was shut down on {found.shutdown_date}; GET /v1/models lists its successors.",
+                param="model",
+                code="model_not_found",
+            )
+        return found if len(routes) == len(found.routes) else Model(found.id, routes)
+
+    def route(self, model: str, upstream: str) -> Route | None:
+        """Find how one upstream serves a model (retired or not: running jobs go on)."""
+        found = self._models.get(model)
+        routes = found.routes if found is not None else ()
+        return next((route for route in routes if route.upstream.name == upstream), None)
+
+    def is_local(self, model: str) -> bool:
+        """Whether the bundled worker is the model's first route."""
+        found = self._models.get(model)
+        return found is not None and found.local
+
+    def _target(self, model: str | None) -> str | None:
+        """Follow aliases; a name that the operator neither mapped nor serves may be one of the built-in ones."""
+        seen: set[str] = set()
+        name = model
+        while name is not None and name in self._aliases and name not in seen:
+            seen.add(name)
+            name = self._aliases[name]
+        if name is not None and (name in self._models or name not in BUILT_IN_ALIASES):
+            return name
+        return self._default_name()
+
+    def _default_name(self) -> str | None:
+        if self._default is not None:
+            return self._aliases.get(self._default, self._default)
+        models = self.models()
+        local = next((model for model in models if model.local), None)
+        return local.id if local is not None else (models[0].id if models else None)
+
+    def _rebuild(self) -> None:
+        routes: dict[str, list[Route]] = {}
+        for upstream in self._upstreams.values():
+            for spec in upstream.models:
+                routes.setdefault(spec.id, []).append(Route(upstream, spec))
+        self._models = {name: Model(name, tuple(found)) for name, found in routes.items()}
+        self.revision += 1
+
+
+def listed(names: list[str]) -> list[str]:
+    """Shorten a list of names for a message."""
+    return [*names[:_LISTED], f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else names
+
+
+def _open_routes(model: Model, today: date) -> tuple[Route, ...]:
+    return tuple(route for route in model.routes if not route.retired(today))
