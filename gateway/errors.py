@@ -43,7 +43,9 @@ class ApiError(Exception):
         return envelope(self.message, type_=self.type, param=self.param, code=self.code)
 
 
-def envelope(message: str, *, type_: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+def envelope(
+    message: str, *, type_: str, param: str | None = None, code: str | None = None
+) -> dict[str, Any]:
     """OpenAI's error body; all four keys are always there."""
     return {"error": {"message": message, "type": type_, "param": param, "code": code}}
 
@@ -92,9 +94,16 @@ class RateLimited(ApiError):
     type = "rate_limit_error"
     default_code = "rate_limit_exceeded"
 
-    def __init__(self, message: str, *, retry_after: float, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         seconds = max(1, min(60, int(retry_after + 0.999)))
-        super().__init__(message, code=code, headers={"Retry-After": str(seconds)})
+        super().__init__(message, code=code, headers={"Retry-After": str(seconds), **(headers or {})})
 
 
 class QuotaExceeded(ApiError):

@@ -67,6 +67,7 @@ class Limits(_Section):
     video_seconds: int = 600
     form_fields: int = 256
     bracket_depth: int = 5
+    reads_per_minute: int | None = 6000  # of one key that has a create limit
 
 
 class Retention(_Section):

@@ -1,0 +1,74 @@
+"""How many requests a key may make in a minute. Reading never uses up what is there for creating."""
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Literal
+
+from gateway.errors import RateLimited
+from gateway.principal import Principal
+from gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from limits.aio.strategies import FixedWindowRateLimiter
+
+LimitKind = Literal["create", "read"]
+_WINDOW_SECONDS: Final = 60.0
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+class RequestLimits:
+    """Counts in this process, in windows of a minute that begin with a key's first request."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reads_per_minute = settings.limits.reads_per_minute
+        self._windows: FixedWindowRateLimiter | None = None
+
+    async def check(self, principal: Principal, kind: LimitKind) -> Mapping[str, str]:
+        """Count one request; the answer's x-ratelimit headers. RateLimited with Retry-After when it is too many.
+
+        A key without a limit costs nothing and gets no headers.
+        """
+        if principal.requests_per_minute is None:
+            return _NO_HEADERS
+        if kind == "create":
+            return await self._count(principal.requests_per_minute, kind, principal.key_id)
+        if self._reads_per_minute is not None:
+            await self._count(self._reads_per_minute, kind, principal.key_id)
+        return _NO_HEADERS
+
+    async def _count(self, allowed: int, kind: LimitKind, key_id: str) -> dict[str, str]:
+        from limits import RateLimitItemPerMinute  # noqa: PLC0415  (10 MB that unlimited keys do not need)
+
+        windows = self._opened()
+        item = RateLimitItemPerMinute(allowed)
+        accepted = await windows.hit(item, kind, key_id)
+        stats = await windows.get_window_stats(item, kind, key_id)
+        wait = stats.reset_time - time.time()
+        if wait > _WINDOW_SECONDS + 1:  # the wall clock was set back: that window would not end in time
+            await windows.clear(item, kind, key_id)
+            return await self._count(allowed, kind, key_id)
+        headers = _headers(allowed, stats.remaining, wait)
+        if accepted:
+            return headers
+        raise RateLimited(_message(allowed, kind), retry_after=wait, headers=headers)
+
+    def _opened(self) -> "FixedWindowRateLimiter":
+        if self._windows is None:
+            from limits.aio.storage import MemoryStorage  # noqa: PLC0415  (see _count)
+            from limits.aio.strategies import FixedWindowRateLimiter  # noqa: PLC0415  (see _count)
+
+            self._windows = FixedWindowRateLimiter(MemoryStorage())
+        return self._windows
+
+
+def _headers(allowed: int, remaining: int, wait: float) -> dict[str, str]:
+    return {
+        "x-ratelimit-limit-requests": str(allowed),
+        "x-ratelimit-remaining-requests": str(max(0, remaining)),
+        "x-ratelimit-reset-requests": f"{max(0.0, wait):.3f}s",
+    }
+
+
+def _message(allowed: int, kind: LimitKind) -> str:
+    what = "requests that create something" if kind == "create" else "reading requests"
+    return f"Rate limit reached: this API key may make {allowed} {what} per minute. Slow down, or ask for a higher limit."
