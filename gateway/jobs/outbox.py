@@ -21,6 +21,7 @@ from gateway.jobs.outbox_rows import (
     claim,
     enqueue_video_event,
     has_due,
+    purge,
     record,
     release,
 )
@@ -38,6 +39,8 @@ _LEASE_SECONDS: Final = 30.0  # a delivery is over in TIMEOUT_SECONDS, so leases
 _POLL_SECONDS: Final = 1.0
 _RETRY_AFTER_CAP_SECONDS: Final = 3_600
 _GONE: Final = 410
+_KEPT_MS: Final = 30 * 24 * 3_600_000  # finished rows stay this long for redelivery
+_PURGE_SECONDS: Final = 3_600.0
 
 
 def decide(delivery: Delivery, outcome: Outcome, jitter: Callable[[float, float], float]) -> Recorded:
@@ -85,6 +88,7 @@ class Outbox:
         self._owner = uuid4().hex
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._purge_at = clock.monotonic() + _PURGE_SECONDS
 
     async def run(self) -> None:
         """Deliver until `stop`."""
@@ -92,6 +96,7 @@ class Outbox:
             self._hints.outbox.clear()
             try:
                 busy = await self._start_due()
+                await self._purge()
             except Exception:
                 log.exception("outbox.claim_failed")
                 busy = False
@@ -114,6 +119,13 @@ class Outbox:
                 await self._hints.outbox.wait()
         except TimeoutError:
             return
+
+    async def _purge(self) -> None:
+        if self._clock.monotonic() < self._purge_at:
+            return
+        before = self._clock.now_ms() - _KEPT_MS
+        deleted = await self._db.write(lambda conn: purge(conn, before), background=True)
+        self._purge_at = self._clock.monotonic() + (1.0 if deleted else _PURGE_SECONDS)
 
     async def _any_due(self) -> bool:
         blocked = self._lanes.blocked()

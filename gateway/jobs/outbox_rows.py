@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, literal, select, update
 
 from gateway.crypto import DecryptionError, SecretBox
 from gateway.db import now_ms
@@ -209,3 +209,14 @@ def release(conn: Connection, delivery: Delivery) -> None:
         .where(outbox.c.id == delivery.id, outbox.c.fence == delivery.fence)
         .values(lease_until=0, owner=None)
     )
+
+
+def purge(conn: Connection, before_ms: int, limit: int = 500) -> int:
+    """Delete finished rows made before the time, oldest first; how many they were. Ids rise with time."""
+    finished = (
+        select(outbox.c.id)
+        .where(outbox.c.id < f"whd_{before_ms:012x}", outbox.c.due.is_(None))
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    return conn.execute(delete(outbox).where(outbox.c.id.in_(finished))).rowcount

@@ -15,6 +15,7 @@ class DefaultSecret:
     """The secret, and the one before while it is still valid (`previous_until`, milliseconds since the epoch)."""
 
     secret: str
+    created_at: int
     rotated_at: int
     previous: str | None = None
     previous_until: int = 0
@@ -33,7 +34,7 @@ def read_default_secret(conn: Connection, box: SecretBox, project_id: str, now: 
     """Read the project's secret; if it has none yet it gets one. Needs a write transaction. DecryptionError."""
     stored = conn.scalar(_stored(project_id))
     if stored is None:
-        first = box.encrypt(json.dumps(asdict(DefaultSecret(new_secret(), rotated_at=now))).encode())
+        first = box.encrypt(json.dumps(asdict(DefaultSecret(new_secret(), now, now))).encode())
         conn.execute(
             update(projects)
             .where(projects.c.id == project_id, projects.c.webhook_secret.is_(None))
@@ -52,7 +53,7 @@ def rotate_default_secret(
 ) -> DefaultSecret:
     """Make a new secret; the old one stays valid for `keep_ms`."""
     old = read_default_secret(conn, box, project_id, now)
-    made = DefaultSecret(new_secret(), rotated_at=now)
+    made = DefaultSecret(new_secret(), old.created_at, now)
     if keep_ms:
         made = replace(made, previous=old.secret, previous_until=now + keep_ms)
     _store(conn, box, project_id, made)
