@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from pydantic_core.core_schema import CoreSchema, is_instance_schema
 
 from gateway.errors import BadRequest, PayloadTooLarge, Unavailable
 
@@ -26,6 +27,16 @@ class UploadedFile:
     size: int
     sha256: str
     filename: str
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> CoreSchema:
+        """Accept only what this module made: an object in JSON must never name a path on this machine."""
+        return is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _schema: CoreSchema, _handler: Any) -> dict[str, Any]:
+        """Describe the file part of a form."""
+        return {"type": "string", "format": "binary"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,53 @@
+"""Lists as OpenAI pages them: `limit`, `after`, `order` in, one envelope out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+from litestar.params import QueryParameter
+
+Order = Literal["asc", "desc"]
+DEFAULT_LIMIT: Final = 20
+MAX_LIMIT: Final = 100
+_MAX_CURSOR: Final = 200
+
+LimitParameter = Annotated[
+    int, QueryParameter(ge=0, le=MAX_LIMIT, description="How many objects to return, 0 to 100.")
+]
+AfterParameter = Annotated[
+    str | None,
+    QueryParameter(min_length=1, max_length=_MAX_CURSOR, description="The id that the page starts after."),
+]
+OrderParameter = Annotated[Order, QueryParameter(description="By time of creation.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """Which part of a list: at most `limit` objects after the id `after`."""
+
+    limit: int = DEFAULT_LIMIT
+    after: str | None = None
+    order: Order = "desc"
+
+    @property
+    def descending(self) -> bool:
+        """Whether the newest come first."""
+        return self.order == "desc"
+
+
+def provide_page(
+    limit: LimitParameter = DEFAULT_LIMIT, after: AfterParameter = None, order: OrderParameter = "desc"
+) -> PageRequest:
+    """Read the page a list handler is asked for: the dependency `page`. Bad values are 400 naming the parameter."""
+    return PageRequest(limit, after, order)
+
+
+def list_envelope(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
+    """Wrap one page. An empty page never has more: SDKs would ask for it for ever."""
+    return {
+        "object": "list",
+        "data": list(data),
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": has_more and bool(data),
+    }
