@@ -1,0 +1,155 @@
+"""A small pool of media workers: started when first needed, ended when idle, replaced when they break."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import gateway
+from gateway.media import MediaError, MediaFacts
+from gateway.settings import Limits
+
+_PROBE_SECONDS: Final = 20.0
+_PREVIEW_SECONDS: Final = 60.0
+_TASKS_PER_WORKER: Final = 1000
+_MEMORY_PER_WORKER: Final = 512 * 1024 * 1024
+_TRIES: Final = 2  # a worker may die for a reason that is not the file's
+_ROOT: Final = str(Path(gateway.__file__).parent.parent)
+
+
+class MediaTools:
+    """Probing and previews in at most `size` subprocesses, none of which outlives `idle_seconds` unused."""
+
+    def __init__(self, limits: Limits, *, size: int = 2, idle_seconds: float = 60) -> None:
+        self._bounds = {"pixels": limits.image_pixels, "seconds": limits.video_seconds}
+        self._idle_seconds = idle_seconds
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[_Worker] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def probe(self, path: Path, *, verify: bool = True) -> MediaFacts:
+        """Tell what a file really is; `verify` False trusts a video's header (our own upstreams).
+
+        MediaError for anything that is not an accepted image or video.
+        """
+        facts = await self._run("probe", _PROBE_SECONDS, path=str(path), verify=verify)
+        return MediaFacts(**facts)
+
+    async def thumbnail(self, path: Path, out: Path) -> None:
+        """Write a WebP still of a video."""
+        await self._run("thumbnail", _PREVIEW_SECONDS, path=str(path), out=str(out))
+
+    async def spritesheet(self, path: Path, out: Path) -> None:
+        """Write a JPEG grid of a video's frames."""
+        await self._run("spritesheet", _PREVIEW_SECONDS, path=str(path), out=str(out))
+
+    async def close(self) -> None:
+        """End every idle worker; those at work end with their task."""
+        self._idle_seconds = 0
+        self._end_idle()
+        await asyncio.gather(*self._endings)
+
+    async def _run(self, name: str, seconds: float, **arguments: Any) -> Any:
+        task = {"name": name, "bounds": self._bounds, "cpu_seconds": int(seconds), **arguments}
+        for _ in range(_TRIES):
+            async with self._worker() as worker:
+                answer = await worker.ask(task, seconds)
+            if answer is not None:
+                break
+        else:
+            raise MediaError("the file breaks the decoder")
+        if "failure" in answer:
+            raise OSError(answer["failure"])
+        if "error" in answer:
+            raise MediaError(answer["error"])
+        return answer["result"]
+
+    @asynccontextmanager
+    async def _worker(self) -> AsyncIterator["_Worker"]:
+        async with self._slots:
+            worker = self._idle.pop() if self._idle else await _Worker.start()
+            try:
+                yield worker
+            finally:
+                self._give_back(worker)
+
+    def _give_back(self, worker: "_Worker") -> None:
+        if worker.usable and self._idle_seconds > 0:
+            self._idle.append(worker)
+        else:
+            self._end(worker)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._idle_seconds, self._end_idle)
+
+    def _end_idle(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        while self._idle:
+            self._end(self._idle.pop())
+
+    def _end(self, worker: "_Worker") -> None:
+        ending = asyncio.create_task(worker.end())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+
+class _Worker:
+    """One subprocess; used by one task at a time."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._left = _TASKS_PER_WORKER
+        self.usable = True
+
+    @classmethod
+    async def start(cls) -> "_Worker":
+        """Start one with an empty environment: it reads strangers' files. OSError when that is impossible."""
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",  # not from the current folder
+                "-m",
+                "gateway.media.worker",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={"PYTHONPATH": _ROOT, "PATH": os.defpath},
+            ),
+        )
+
+    async def ask(self, task: dict[str, Any], seconds: float) -> dict[str, Any] | None:
+        """Run one task; None when the process died over it. MediaError when it takes too long."""
+        usable, self.usable = self.usable, False  # until an answer came: a cancelled task leaves it unusable
+        try:
+            async with asyncio.timeout(seconds):
+                line = await self._exchange(task)
+        except TimeoutError:
+            raise MediaError("the file takes too long to decode") from None
+        if not line:
+            return None
+        answer: dict[str, Any] = json.loads(line)
+        self._left -= 1
+        self.usable = usable and self._left > 0 and answer["rss"] < _MEMORY_PER_WORKER
+        return answer
+
+    async def _exchange(self, task: dict[str, Any]) -> bytes:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        if stdin is None or stdout is None:
+            raise AssertionError("the worker was started with pipes")
+        with suppress(ConnectionError):
+            stdin.write(json.dumps(task).encode() + b"\n")
+            await stdin.drain()
+            return await stdout.readline()
+        return b""
+
+    async def end(self) -> None:
+        """End the process at once: no task of its own is worth keeping."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()

@@ -1,0 +1,85 @@
+"""The media worker: `python -m gateway.media.worker`, one task per line of JSON on stdin, one answer per line.
+
+It decodes what strangers uploaded, so it holds no secret and lives under limits: memory for the process,
+processor seconds for each task, bytes for each file written. It ends when its stdin does.
+"""
+
+import json
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.media import MediaError
+from gateway.media.decode import Bounds, probe
+from gateway.media.previews import spritesheet, thumbnail
+
+_MEMORY: Final = 3 * 1024 * 1024 * 1024
+_OUTPUT: Final = 64 * 1024 * 1024
+
+
+def main() -> None:
+    """Serve tasks until stdin ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT, _OUTPUT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's to handle
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    answers = sys.stdout
+    sys.stdout = sys.stderr
+    for line in sys.stdin:
+        task = json.loads(line)
+        _limit_cpu(task["cpu_seconds"])
+        answers.write(json.dumps(_answer(task)) + "\n")
+        answers.flush()
+
+
+def _answer(task: dict[str, Any]) -> dict[str, Any]:
+    try:
+        result = _TASKS[task["name"]](task, Bounds(**task["bounds"]))
+    except MediaError as error:
+        return {"error": str(error), "rss": _rss_bytes()}
+    except MemoryError:
+        return {"error": "the file needs too much memory to decode", "rss": _rss_bytes()}
+    except OSError as error:
+        return {"failure": str(error), "rss": _rss_bytes()}
+    return {"result": result, "rss": _rss_bytes()}
+
+
+def _probe(task: dict[str, Any], bounds: Bounds) -> dict[str, Any]:
+    return asdict(probe(Path(task["path"]), bounds, verify=task["verify"]))
+
+
+def _thumbnail(task: dict[str, Any], bounds: Bounds) -> None:
+    thumbnail(Path(task["path"]), Path(task["out"]), bounds)
+
+
+def _spritesheet(task: dict[str, Any], bounds: Bounds) -> None:
+    spritesheet(Path(task["path"]), Path(task["out"]), bounds)
+
+
+_TASKS: Final[dict[str, Callable[[dict[str, Any], Bounds], Any]]] = {
+    "probe": _probe,
+    "thumbnail": _thumbnail,
+    "spritesheet": _spritesheet,
+}
+
+
+def _limit_cpu(seconds: int) -> None:
+    """Let the kernel end the process if it works longer than this on one task."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(usage.ru_utime + usage.ru_stime) + 1
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
+
+
+def _rss_bytes() -> int:
+    """Tell the process's largest size so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    main()
