@@ -1,0 +1,368 @@
+"""The one door to the network: everything the gateway asks of another server goes through `HttpDoor`.
+
+Two kinds of connections, kept apart:
+- an account's own base_url is trusted, private or not, for exactly its scheme, host and port, and only it
+  gets the account's credential (`HttpDoor.account`);
+- every other URL is a stranger's: each hop is checked, and connected to an address that was checked
+  (`HttpDoor.fetch`, `HttpDoor.post`).
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final, NoReturn, cast
+from urllib.parse import urljoin
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from httpx_aiohttp.transport import AiohttpResponseStream
+
+from providers.answers import Response, clean, error_from, retry_after
+from providers.auth import auth_headers
+from providers.contract import Account, Content, ErrorKind, ProviderError
+from providers.multipart import FormField, MultipartBody
+from providers.sockets import CheckedResolver, RefusedUrl, Resolver, Session, system_addresses
+from providers.urls import UnsafeUrl, check_public_url, origin
+
+__all__ = ["AccountClient", "HttpDoor", "RefusedUrl"]
+
+CONNECT_SECONDS: Final = 10.0
+MAX_REDIRECTS: Final = 3
+MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
+CHUNK_BYTES: Final = 128 * 1024
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_TEMPORARY: Final = frozenset({408, 425, 429})
+_CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+_NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+
+
+class HttpDoor:
+    """All outgoing HTTP of one process. Connections are opened on first use and shared.
+
+    `allowed_private_hosts` ("host:port") are the only private targets of strangers' URLs. `resolver`
+    replaces the system's name resolution for those URLs.
+    """
+
+    def __init__(
+        self,
+        *,
+        allowed_private_hosts: tuple[str, ...] = (),
+        resolver: Resolver | None = None,
+    ) -> None:
+        self._allowed = allowed_private_hosts
+        self._resolver = CheckedResolver(resolver or system_addresses, allowed_private_hosts)
+        self._trusted: AiohttpTransport | None = None
+        self._public: AiohttpTransport | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for transport in (self._trusted, self._public):
+            if transport is not None:
+                await transport.aclose()
+        self._trusted = self._public = None
+
+    def account(self, account: Account) -> "AccountClient":
+        """A client for one account's API."""
+        return AccountClient(self, account)
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        max_bytes: int,
+        timeout: float,  # noqa: ASYNC109 - also bounds the reading of the body, after this returns
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+    ) -> Content:
+        """Open a stranger's URL; `timeout` in seconds bounds the whole download.
+
+        Raises RefusedUrl, ProviderError INPUT_MEDIA (final: refused by its server, too large) or
+        PROVIDER_UNAVAILABLE (may work later); so does reading the chunks.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
+        sent = {k: v for k, v in (headers or {}).items() if k.lower() not in _CREDENTIALS}
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = await self.open_public(method, url, headers=sent, timeout=timeout, deadline=deadline)
+            if answer.status_code not in _REDIRECTS:
+                return await _checked_content(answer, max_bytes, deadline)
+            url = await _next_hop(answer, url)
+        raise RefusedUrl(f"the URL redirects more than {MAX_REDIRECTS} times")
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:  # noqa: ASYNC109 - handed on
+        """Deliver to a stranger's URL and answer the HTTP status; redirects are not followed.
+
+        Raises RefusedUrl, or ProviderError PROVIDER_UNAVAILABLE where no answer came in `timeout` seconds.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
+        sent = dict(headers)
+        answer = await self.open_public(
+            "POST", url, headers=sent, timeout=timeout, deadline=deadline, body=body
+        )
+        await answer.aclose()
+        return answer.status_code
+
+    async def open_public(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109 - handed on
+        deadline: float,
+        body: bytes | None = None,
+    ) -> httpx.Response:
+        """One hop to a stranger's URL; the connector lets only checked addresses through."""
+        try:
+            check_public_url(url, self._allowed)
+        except UnsafeUrl as error:
+            raise RefusedUrl(str(error)) from error
+        try:
+            request = httpx.Request(method, url, headers={**_PLAIN, **headers}, content=body)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RefusedUrl("the URL is malformed") from error
+        if self._public is None:
+            self._public = _Transport(Session(self._tls_context(), self._resolver), self._tls_context())
+        return await _send(self._public, request, timeout, deadline)
+
+    async def open_trusted(
+        self,
+        request: httpx.Request,
+        timeout: float,  # noqa: ASYNC109 - handed on
+        deadline: float,
+    ) -> httpx.Response:
+        """One hop to an account's own server."""
+        if self._trusted is None:
+            self._trusted = _Transport(Session(self._tls_context()), self._tls_context())
+        return await _send(self._trusted, request, timeout, deadline)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = httpx.create_ssl_context()
+        return self._tls
+
+
+class AccountClient:
+    """Requests to one account's API: relative paths, credential added, failures as ProviderError."""
+
+    def __init__(self, door: HttpDoor, account: Account) -> None:
+        self._door = door
+        self._account = account
+        self._base = account.base_url.rstrip("/")
+        self._origin = origin(self._base)
+        self._auth = auth_headers(account)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: Sequence[FormField] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 60.0,  # noqa: ASYNC109 - also sets the connect timeout
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> Response:
+        """Send one request to `base_url + path` and read the whole answer. `timeout` in seconds, overall.
+
+        Raises ProviderError for anything but a 2xx; `ambiguous` where the upstream may have acted.
+        """
+        multipart = None if form is None else MultipartBody(form)
+        request = self._request(method, self._base + path, headers, json=json, multipart=multipart)
+        deadline = asyncio.get_running_loop().time() + timeout
+        try:
+            answer = await self._door.open_trusted(request, timeout, deadline)
+        except ProviderError as error:
+            raise _judged(error, multipart) from error
+        response = await self._read(answer, max_bytes, deadline)
+        if not 200 <= response.status < 300:
+            raise error_from(response)
+        return response
+
+    async def stream(
+        self,
+        method: str,
+        path_or_url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = 4 * 1024**3,
+        timeout: float = 900.0,  # noqa: ASYNC109 - also bounds the reading of the body, after this returns
+    ) -> Content:
+        """Open a download. Only the account's own origin gets the credential; other URLs are `fetch`ed.
+
+        Raises ProviderError: CONTENT_EXPIRED where a foreign address no longer works, else as `request`.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
+        url = self._base + path_or_url if path_or_url.startswith("/") else path_or_url
+        for _ in range(MAX_REDIRECTS + 1):
+            if not self._own(url):
+                return await self._foreign(url, max_bytes, deadline)
+            answer = await self._door.open_trusted(self._request(method, url, headers), timeout, deadline)
+            if answer.status_code not in _REDIRECTS:
+                return await self._content(answer, max_bytes, deadline)
+            url = await _next_hop(answer, url)
+        raise ProviderError(ErrorKind.PROVIDER_ERROR, "the upstream's content address redirects in circles")
+
+    async def _content(self, answer: httpx.Response, max_bytes: int, deadline: float) -> Content:
+        if answer.status_code != 200:
+            raise error_from(await self._read(answer, MAX_ANSWER_BYTES, deadline))
+        return _content(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR)
+
+    async def _foreign(self, url: str, max_bytes: int, deadline: float) -> Content:
+        left = max(1.0, deadline - asyncio.get_running_loop().time())
+        try:
+            return await self._door.fetch(url, max_bytes=max_bytes, timeout=left)
+        except ProviderError as error:
+            if error.kind is not ErrorKind.INPUT_MEDIA:
+                raise
+            gone = error.http_status in {401, 403, 404, 410}
+            kind = ErrorKind.CONTENT_EXPIRED if gone else ErrorKind.PROVIDER_ERROR
+            message = f"the upstream's content address failed: {error.message}"
+            raise ProviderError(kind, message, http_status=error.http_status) from error
+
+    def _own(self, url: str) -> bool:
+        try:
+            return origin(url) == self._origin
+        except UnsafeUrl:
+            return False
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        *,
+        json: Any = None,
+        multipart: MultipartBody | None = None,
+    ) -> httpx.Request:
+        sent = {**_PLAIN, **(headers or {}), **self._auth}
+        if multipart is None:
+            return httpx.Request(method, url, headers=sent, json=json)
+        sent |= {"Content-Type": multipart.content_type, "Content-Length": str(multipart.length)}
+        return httpx.Request(method, url, headers=sent, content=multipart)
+
+    async def _read(self, answer: httpx.Response, max_bytes: int, deadline: float) -> Response:
+        body = bytearray()
+        try:
+            async for chunk in _chunks(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR):
+                body += chunk
+        except ProviderError as error:
+            if answer.status_code < 400:
+                error.ambiguous = True
+                raise
+            # The verdict is in the status: a cut-off explanation does not change it.
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, bytes(body), self._account.credential)
+
+
+class _Transport(AiohttpTransport):
+    """httpx's transport over one session of ours."""
+
+    def __init__(self, session: Session, tls: ssl.SSLContext) -> None:
+        super().__init__(verify=tls, client=cast("Callable[[], aiohttp.ClientSession]", session))
+        self._ours = session
+
+    async def aclose(self) -> None:
+        """Close the session, which the parent class does not know as one."""
+        await self._ours.close()
+
+
+_PLAIN: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "onereel"}
+
+
+async def _send(
+    transport: AiohttpTransport,
+    request: httpx.Request,
+    timeout: float,  # noqa: ASYNC109 - sets the connect timeout too
+    deadline: float,
+) -> httpx.Response:
+    # A connect that fails must be told from an answer that does not come: so it has the shorter time.
+    connect = min(CONNECT_SECONDS, timeout * 0.8)
+    request.extensions["timeout"] = {"connect": connect, "pool": connect, "read": timeout}
+    try:
+        async with asyncio.timeout_at(deadline):
+            answer = await transport.handle_async_request(request)
+    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+        _raise_unavailable(error)
+    cast("AiohttpResponseStream", answer.stream).CHUNK_SIZE = CHUNK_BYTES
+    return answer
+
+
+def _raise_unavailable(error: Exception) -> NoReturn:
+    """Say what broke. httpx's own classes are no guide here: a reset comes to us as its ConnectTimeout."""
+    cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
+    if isinstance(cause, _NOT_SENT):
+        message = f"could not connect: {clean(str(cause)) or type(cause).__name__}"
+        raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, message) from error
+    what = (
+        "no answer in time" if isinstance(cause, TimeoutError) else "the connection broke before the answer"
+    )
+    raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, what, ambiguous=True) from error
+
+
+def _judged(error: ProviderError, multipart: MultipartBody | None) -> ProviderError:
+    """What is certain about a failed send: an incomplete form cannot have started anything."""
+    if multipart is None or multipart.handed_over:
+        return error
+    if isinstance(multipart.error, ProviderError):
+        return multipart.error
+    if multipart.error is not None:
+        return ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, "an input file could not be read")
+    return ProviderError(error.kind, error.message)
+
+
+async def _next_hop(answer: httpx.Response, url: str) -> str:
+    await answer.aclose()
+    return urljoin(url, str(answer.headers.get("location", "")))
+
+
+async def _checked_content(answer: httpx.Response, max_bytes: int, deadline: float) -> Content:
+    status = answer.status_code
+    if status == 200:
+        return _content(answer, max_bytes, deadline, ErrorKind.INPUT_MEDIA)
+    wait = retry_after(answer.headers)
+    await answer.aclose()
+    temporary = status >= 500 or status in _TEMPORARY
+    kind = ErrorKind.PROVIDER_UNAVAILABLE if temporary else ErrorKind.INPUT_MEDIA
+    raise ProviderError(
+        kind, f"the URL's server answered HTTP {status}", retry_after=wait, http_status=status
+    )
+
+
+def _content(answer: httpx.Response, max_bytes: int, deadline: float, kind: ErrorKind) -> Content:
+    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    announced = answer.headers.get("content-length", "")
+    length = int(announced) if announced.isdigit() and "content-encoding" not in answer.headers else None
+    return Content(media_type, length, _chunks(answer, max_bytes, deadline, kind))
+
+
+async def _chunks(
+    answer: httpx.Response,
+    max_bytes: int,
+    deadline: float,
+    too_large: ErrorKind,
+) -> AsyncIterator[bytes]:
+    """The body, decoded and bounded. Raises ProviderError PROVIDER_UNAVAILABLE if it breaks off."""
+    received = 0
+    try:
+        chunks = aiter(answer.aiter_bytes())
+        while True:
+            async with asyncio.timeout_at(deadline):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            received += len(chunk)
+            if received > max_bytes:
+                raise ProviderError(too_large, f"the answer is longer than {max_bytes} bytes")
+            yield chunk
+    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
+        message = (
+            "the download took too long" if isinstance(error, TimeoutError) else "the download broke off"
+        )
+        raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, message) from error
+    finally:
+        with contextlib.suppress(httpx.HTTPError, aiohttp.ClientError, OSError):
+            await answer.aclose()

@@ -1,0 +1,58 @@
+"""Finding the adapter for an upstream: every module of `providers.adapters` names its `PROVIDER`."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import get_args
+
+from providers import adapters
+from providers.contract import Account, Adapter, SubmitSafety
+from providers.http import HttpDoor
+from providers.spec import UpstreamSpec
+
+AdapterFactory = Callable[[Account, HttpDoor], Adapter]
+
+_LOCAL = "local"
+_LOCAL_ADAPTER = "openai_compatible"
+
+
+class UnknownProviderError(ValueError):
+    """An [[upstreams]] table names a type that no adapter serves."""
+
+
+@cache
+def adapter_factories() -> Mapping[str, AdapterFactory]:
+    """Every known upstream type with what builds its adapter. Imports all adapters once."""
+    found: dict[str, AdapterFactory] = {}
+    for module_info in pkgutil.iter_modules(adapters.__path__):
+        module = importlib.import_module(f"{adapters.__name__}.{module_info.name}")
+        found[module.PROVIDER] = module.build
+    found[_LOCAL] = found[_LOCAL_ADAPTER]
+    return dict(sorted(found.items()))
+
+
+def build_adapter(upstream: UpstreamSpec, http: HttpDoor) -> Adapter:
+    """Bind the adapter of `upstream.type` to this account. Raises UnknownProviderError."""
+    factory = adapter_factories().get(upstream.type)
+    if factory is None:
+        known = ", ".join(adapter_factories())
+        raise UnknownProviderError(
+            f"upstream '{upstream.name}' has the unknown type '{upstream.type}'; known types are {known}",
+        )
+    return factory(account_of(upstream), http)
+
+
+def account_of(upstream: UpstreamSpec) -> Account:
+    """The account as its adapter sees it; the models' agreed submit_safety becomes the account's."""
+    options = dict(upstream.options)
+    if upstream.type == _LOCAL:
+        options.setdefault("dialect", _LOCAL)
+    safeties = {model.submit_safety for model in upstream.models if model.submit_safety is not None}
+    if len(safeties) == 1:
+        options.setdefault("submit_safety", safeties.pop())
+    elif "lookup" in safeties:
+        options.setdefault("client_reference", True)
+    if options.get("submit_safety", "none") not in get_args(SubmitSafety):
+        raise ValueError(f"upstream '{upstream.name}': options.submit_safety must be key, lookup or none")
+    return Account(upstream.name, upstream.base_url, upstream.credential, options)
