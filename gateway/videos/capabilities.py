@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.errors import BadRequest
 from gateway.videos.routing import Catalogue, Model, Route, listed
+from gateway.videos.stored import StoredRequest
 from providers.contract import MediaRole, Operation
 from providers.spec import ModelSpec
 
@@ -74,6 +75,19 @@ def select(catalogue: Catalogue, model: Model, demand: Demand) -> Selection:
     return Selection(
         tuple(route for route in routes if _fits(route.spec, demand, seconds, size)), seconds, size
     )
+
+
+def suits(spec: ModelSpec, operation: Operation, request: StoredRequest) -> bool:
+    """Whether a route can serve an accepted request as it stands: the same rules as `select`, for the job steps."""
+    if operation not in spec.operations or not request.parameters.keys() <= spec.parameters:
+        return False
+    if operation is Operation.GENERATE and request.size not in spec.sizes:
+        return False
+    if operation in (Operation.GENERATE, Operation.EXTEND) and request.seconds not in spec.seconds:
+        return False
+    if (operation in spec.needs_handle) != (request.pinned_attempt_id is not None):
+        return False
+    return {media.role for media in request.media} <= spec.roles
 
 
 def text_of(seconds: Decimal) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 MAX_PROMPT_CHARS: Final = 32_000
@@ -158,14 +158,52 @@ def _metadata(value: Any) -> Any:
     return value
 
 
-Prompt = Annotated[str, BeforeValidator(_prompt)]
+def _object(key: str, longest: int) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {key: {"type": "string", "minLength": 1, "maxLength": longest}},
+        "required": [key],
+        "additionalProperties": False,
+    }
+
+
+_BINARY: Final = {"type": "string", "format": "binary"}
+_IMAGE_SCHEMA: Final = {
+    "anyOf": [
+        _BINARY,
+        _object("image_url", MAX_IMAGE_URL_CHARS),
+        _object("file_id", MAX_ID_CHARS),
+    ]
+}
+_VIDEO_SCHEMA: Final = {"anyOf": [_BINARY, _object("id", MAX_ID_CHARS), _object("file_id", MAX_ID_CHARS)]}
+_SECONDS_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^{_SECONDS.pattern}$"},
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 9999},
+    ],
+    "description": "Length in seconds, as text or number.",
+}
+_METADATA_SCHEMA: Final = {
+    "type": "object",
+    "maxProperties": 16,
+    "propertyNames": {"maxLength": 64},
+    "additionalProperties": {"type": "string", "maxLength": 512},
+}
+
+Prompt = Annotated[
+    str,
+    BeforeValidator(_prompt),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_PROMPT_CHARS, "pattern": r"\S"}),
+]
 Text = Annotated[str, BeforeValidator(_text)]
-Seconds = Annotated[Decimal, BeforeValidator(_seconds)]
-Size = Annotated[str, BeforeValidator(_size)]
-Image = Annotated[ImageRef, BeforeValidator(_image)]
-SourceVideo = Annotated[VideoRef, BeforeValidator(_video)]
-Clip = Annotated[Upload, BeforeValidator(_clip)]
-CharacterId = Annotated[str, BeforeValidator(_character)]
-Metadata = Annotated[dict[str, str], BeforeValidator(_metadata)]
+Seconds = Annotated[Decimal, BeforeValidator(_seconds), WithJsonSchema(_SECONDS_SCHEMA)]
+Size = Annotated[
+    str, BeforeValidator(_size), WithJsonSchema({"type": "string", "pattern": f"^{_SIZE.pattern}$"})
+]
+Image = Annotated[ImageRef, BeforeValidator(_image), WithJsonSchema(_IMAGE_SCHEMA)]
+SourceVideo = Annotated[VideoRef, BeforeValidator(_video), WithJsonSchema(_VIDEO_SCHEMA)]
+Clip = Annotated[Upload, BeforeValidator(_clip), WithJsonSchema(_BINARY)]
+CharacterId = Annotated[str, BeforeValidator(_character), WithJsonSchema(_object("id", MAX_ID_CHARS))]
+Metadata = Annotated[dict[str, str], BeforeValidator(_metadata), WithJsonSchema(_METADATA_SCHEMA)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Usd = Annotated[Decimal, BeforeValidator(_not_bool), Field(ge=0, max_digits=15, decimal_places=6)]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gateway.errors import BadRequest
@@ -43,7 +43,7 @@ def _options(value: Any) -> Any:
     return value
 
 
-ProviderOptions = Annotated[dict[str, Any], BeforeValidator(_options)]
+ProviderOptions = Annotated[dict[str, Any], BeforeValidator(_options), WithJsonSchema({"type": "object"})]
 Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
 Fps = Annotated[Whole, Field(ge=1, le=240)]
 Ratio = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$")]

@@ -127,11 +127,15 @@ class Catalogue:
             )
         return found if len(routes) == len(found.routes) else Model(found.id, routes)
 
-    def route(self, model: str, upstream: str) -> Route | None:
-        """Find how one upstream serves a model (retired or not: running jobs go on)."""
+    def find(self, model: str) -> tuple[Route, ...]:
+        """List the routes of an exact name, retired or not (running jobs go on); empty for an unknown one."""
         found = self._models.get(model)
-        routes = found.routes if found is not None else ()
-        return next((route for route in routes if route.upstream.name == upstream), None)
+        return found.routes if found is not None else ()
+
+    def aliases_of(self, model: str) -> list[str]:
+        """List the other names that lead to a model."""
+        names = sorted({*self._aliases, *BUILT_IN_ALIASES} - {model})
+        return [name for name in names if self._target(name) == model]
 
     def is_local(self, model: str) -> bool:
         """Whether the bundled worker is the model's first route."""
