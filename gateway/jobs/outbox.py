@@ -37,7 +37,6 @@ BACKOFF_SECONDS: Final = (5, 30, 120, 600, 3_600, 10_800, 21_600, 43_200)
 
 _LEASE_SECONDS: Final = 30.0  # a delivery is over in TIMEOUT_SECONDS, so leases are never renewed
 _POLL_SECONDS: Final = 1.0
-_RETRY_AFTER_CAP_SECONDS: Final = 3_600
 _GONE: Final = 410
 _KEPT_MS: Final = 30 * 24 * 3_600_000  # finished rows stay this long for redelivery
 _PURGE_SECONDS: Final = 3_600.0
@@ -50,8 +49,7 @@ def decide(delivery: Delivery, outcome: Outcome, jitter: Callable[[float, float]
     if outcome.status == _GONE or delivery.gone or delivery.tries >= len(BACKOFF_SECONDS):
         return Recorded(delivery, "dead", outcome.detail)
     wait = BACKOFF_SECONDS[delivery.tries] * jitter(0.9, 1.05)
-    asked = min(outcome.retry_after or 0, _RETRY_AFTER_CAP_SECONDS)
-    return Recorded(delivery, "pending", outcome.detail, retry_ms=int(max(wait, asked) * 1000))
+    return Recorded(delivery, "pending", outcome.detail, retry_ms=int(wait * 1000))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,28 +7,25 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.webhooks.signing import signed_headers
-from providers.contract import HttpResponse, ProviderError
+from providers.contract import ProviderError
 
 TIMEOUT_SECONDS: Final = 10.0
 
 
 class PublicDoor(Protocol):
-    """The part of `providers.http` that posts to addresses users gave: SSRF-checked, no redirects."""
+    """The part of `providers.http` that posts to addresses users gave: checked, no redirects."""
 
-    async def post(
-        self, url: str, *, content: bytes, headers: Mapping[str, str], timeout: float
-    ) -> HttpResponse:
-        """Any HTTP answer is an answer. ProviderError if there was none, or the address is refused."""
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:  # noqa: ASYNC109 - the door's signature
+        """Answer the HTTP status. ProviderError if there was none, or the address is refused."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The receiver's HTTP `status` (None: no answer), in words in `detail`. `retry_after` in seconds."""
+    """The receiver's HTTP `status` (None: no answer), in words in `detail`."""
 
     status: int | None
     detail: str
-    retry_after: float | None = None
 
     @property
     def accepted(self) -> bool:
@@ -48,21 +45,14 @@ class Sender:
         content = body.encode()
         headers = {
             **signed_headers(secrets, event_id, int(self._wall()), content),
-            "content-type": "application/json",
-            "user-agent": "onereel-webhooks/1",
+            "Content-Type": "application/json",
+            "User-Agent": "onereel-webhooks",
         }
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await self._door.post(url, content=content, headers=headers, timeout=TIMEOUT_SECONDS)
+            async with asyncio.timeout(TIMEOUT_SECONDS + 1):
+                status = await self._door.post(url, content, headers, TIMEOUT_SECONDS)
         except TimeoutError:
             return Outcome(None, f"no answer within {TIMEOUT_SECONDS:.0f} s")
         except ProviderError as error:
             return Outcome(None, error.message)
-        return Outcome(
-            answer.status, f"HTTP {answer.status}", _retry_after(answer.headers.get("retry-after"))
-        )
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds only: the date form is rare, and our own back-off serves as well."""
-    return float(value) if value is not None and value.isdecimal() and len(value) < 10 else None
+        return Outcome(status, f"HTTP {status}")
