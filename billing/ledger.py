@@ -121,9 +121,7 @@ def credit(
     _move(conn, organization_id, available=amount_micros, held=0)
 
 
-def _settle(
-    conn: Connection, hold: Hold, kind: str, amounts: tuple[tuple[str, int], ...], now: int
-) -> None:
+def _settle(conn: Connection, hold: Hold, kind: str, amounts: tuple[tuple[str, int], ...], now: int) -> None:
     kinds = set(conn.execute(select(entries.c.kind).where(entries.c.subject == hold.subject)).scalars())
     if "hold" not in kinds or kinds & {"capture", "release"}:
         raise LedgerConflict(f"{hold.subject} has no open hold: {sorted(kinds)}")
@@ -169,7 +167,9 @@ def _append(conn: Connection, new: Sequence[_Entry]) -> None:
     )
     conn.execute(
         insert(lines),
-        [{"entry_id": e.id, "account": account, "amount": amount} for e in new for account, amount in e.amounts],
+        [
+            {"entry_id": e.id, "account": account, "amount": amount}
+            for e in new
+            for account, amount in e.amounts
+        ],
     )
-
-

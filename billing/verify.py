@@ -1,6 +1,6 @@
 """`onereel ledger verify`: what must be true of the ledger at any moment, read back from the rows."""
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from billing.tables import balances, entries, lines
 
@@ -22,7 +22,7 @@ def _unbalanced(conn: Connection) -> list[str]:
 
 
 def _balances(conn: Connection) -> list[str]:
-    def of(account: str):  # noqa: ANN202  (a SQL expression)
+    def of(account: str) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((lines.c.account == account, lines.c.amount), else_=0)), 0)
 
     sums = {

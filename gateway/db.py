@@ -58,9 +58,7 @@ class Database(Protocol):
         """Run fn in a group transaction; `background` work yields to interactive work."""
         ...
 
-    async def write_batch(
-        self, handler: BatchHandler[I, T], item: I, *, background: bool = False
-    ) -> T:
+    async def write_batch(self, handler: BatchHandler[I, T], item: I, *, background: bool = False) -> T:
         """Run handler once for all items of this group; an Exception in its answer is raised to that caller."""
         ...
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,6 +21,9 @@ class Work:
     item: Any = None
 
 
+Savepoint = Callable[[Connection, Callable[[], Any]], Any]
+"""Runs the call so that its failure undoes only its own statements."""
+
 Outcome = tuple[Work, Any]  # an Exception as outcome is raised to that caller
 
 
@@ -27,24 +31,22 @@ class TransactionLost(Exception):
     """The database itself rolled the whole transaction back (disk full, deadlock): nobody's work stands."""
 
 
-def run_group(conn: Connection, group: Sequence[Work], savepoint: Callable[[Connection, Callable[[], Any]], Any]) -> list[Outcome]:
+def run_group(conn: Connection, group: Sequence[Work], savepoint: Savepoint) -> list[Outcome]:
     """Run every piece inside the open transaction; `savepoint(conn, call)` isolates one failure."""
-    outcomes: list[Outcome] = []
-    for work in group:
-        if work.fn is not None:
-            fn = work.fn
-            outcomes.append((work, _attempt(lambda fn=fn: savepoint(conn, lambda: fn(conn)))))
+    outcomes: list[Outcome] = [
+        (work, _attempt(conn, partial(work.fn, conn), savepoint)) for work in group if work.fn is not None
+    ]
     for handler, members in _by_handler(group).items():
         items = [work.item for work in members]
-        answer = _attempt(lambda handler=handler, items=items: savepoint(conn, lambda: handler(conn, items)))
+        answer = _attempt(conn, partial(handler, conn, items), savepoint)
         answers = [answer] * len(members) if isinstance(answer, Exception) else answer
         outcomes.extend(zip(members, answers, strict=True))
     return outcomes
 
 
-def _attempt(call: Callable[[], Any]) -> Any:
+def _attempt(conn: Connection, call: Callable[[], Any], savepoint: Savepoint) -> Any:
     try:
-        return call()
+        return savepoint(conn, call)
     except TransactionLost:
         raise
     except Exception as error:

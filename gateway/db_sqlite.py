@@ -57,7 +57,7 @@ def _savepoint(conn: Connection, call: Callable[[], Any]) -> Any:
         result = call()
     except Exception as error:
         # On a full disk SQLite drops the whole transaction by itself: then nothing of this group stands.
-        if not conn.connection.in_transaction:  # type: ignore[attr-defined]  # sqlite3's own attribute
+        if not conn.connection.in_transaction:
             raise TransactionLost(str(error)) from error
         conn.exec_driver_sql("ROLLBACK TO item")
         conn.exec_driver_sql("RELEASE item")
@@ -113,7 +113,8 @@ class SqliteDatabase:
             self._ready.notify_all()
         for _ in range(READERS):
             self._reads.put(None)
-        await asyncio.to_thread(lambda: [thread.join() for thread in self._threads])
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
     def _future(self) -> asyncio.Future[Any]:
         if self._closing:

@@ -27,6 +27,7 @@ class Jobs(_Section):
     renew_seconds: float = 4
     concurrency: int = 64
     unknown_grace_seconds: float = 900
+    lookup_wait_seconds: float = 30
     max_attempts: int = 3
     max_tries: int = 8
     shutdown_grace_seconds: float = 10

@@ -64,6 +64,7 @@ attempts = Table(
     Column("holds_key_slot", Boolean, nullable=False, default=True),
     Column("holds_upstream_slot", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("sent_at", BigInteger),  # committed before every send, so a look-up knows how long to wait
     Column("submitted_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("cost_micros", BigInteger),  # upstream cost: reported, or estimated from the price row

@@ -45,6 +45,7 @@ def upgrade() -> None:
     sa.Column('holds_key_slot', sa.Boolean(), nullable=False),
     sa.Column('holds_upstream_slot', sa.Boolean(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
+    sa.Column('sent_at', sa.BigInteger(), nullable=True),
     sa.Column('submitted_at', sa.BigInteger(), nullable=True),
     sa.Column('finished_at', sa.BigInteger(), nullable=True),
     sa.Column('cost_micros', sa.BigInteger(), nullable=True),

@@ -1,10 +1,15 @@
 import asyncio
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, insert, select
 
 from gateway.db import Database, now_ms
 from gateway.jobs.tables import slots
+
+
+def add_slot(name: str, conn: Connection) -> None:
+    conn.execute(insert(slots).values(name=name, used=0))
 
 
 def count(conn: Connection) -> int:
@@ -45,7 +50,7 @@ async def test_a_batch_handler_gets_all_items_and_refuses_one(db: Database) -> N
 
 async def test_write_is_visible_to_the_next_read(db: Database) -> None:
     for n in range(20):
-        await db.write(lambda conn, n=n: conn.execute(insert(slots).values(name=f"x{n}", used=n)))
+        await db.write(partial(add_slot, f"x{n}"))
         assert await db.read(count) == n + 1
 
 

@@ -1,0 +1,156 @@
+"""Who may work on a job: leases with a fence. A stale worker's commit touches no row and is dropped."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, case, delete, select, tuple_, update
+
+from gateway.clock import Clock
+from gateway.db import now_ms
+from gateway.jobs.tables import attempts, jobs
+from gateway.videos.states import LIVE
+from gateway.videos.tables import videos
+
+WATCHING: Final = "watching"
+KNOWN_STATES: Final = sorted([*LIVE, WATCHING])
+"""A process claims only the states it has a handler for."""
+
+
+class LeaseLost(Exception):
+    """Another worker owns the job now: drop everything."""
+
+
+@dataclass(eq=False)
+class Lease:
+    """The right to act on one job until `valid_until` on the monotonic clock."""
+
+    job_id: str
+    kind: str
+    state: str
+    fence: int
+    tries: int
+    clock: Clock = field(repr=False)
+    valid_until: float
+    lost: bool = False
+
+    def check(self) -> None:
+        """Call right before every external effect. LeaseLost if the lease may have run out."""
+        if self.lost or self.clock.monotonic() >= self.valid_until:
+            raise LeaseLost(self.job_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a step needs of the rows: the video, and its latest attempt if there is one."""
+
+    video: Row[Any]
+    attempt: Row[Any] | None
+
+
+def claim(conn: Connection, owner: str, lease_ms: int, limit: int) -> Sequence[Row[Any]]:
+    """Take up to `limit` due jobs, most urgent first."""
+    due = (
+        select(jobs.c.id)
+        .where(jobs.c.due <= now_ms(), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES))
+        .order_by(jobs.c.priority, jobs.c.due)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return conn.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(due.scalar_subquery()))
+        .values(owner=owner, lease_until=now_ms() + lease_ms, fence=jobs.c.fence + 1)
+        .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
+    ).all()
+
+
+def load(conn: Connection, claimed: Sequence[Row[Any]]) -> dict[str, Loaded]:
+    """The rows behind claimed jobs, by job id, in three statements whatever their number."""
+    watched = [row.id for row in claimed if row.kind == "watch"]
+    attempt_rows: list[Row[Any]] = []
+    if watched:
+        attempt_rows += conn.execute(select(attempts).where(attempts.c.id.in_(watched))).all()
+    by_watch = {row.id: row for row in attempt_rows}
+    video_ids = [row.id for row in claimed if row.kind == "video"]
+    wanted = video_ids + [row.video_id for row in attempt_rows]
+    video_rows = {r.id: r for r in conn.execute(select(videos).where(videos.c.id.in_(wanted)))}
+    latest: dict[str, Row[Any]] = {}
+    rows = conn.execute(select(attempts).where(attempts.c.video_id.in_(video_ids)).order_by(attempts.c.n))
+    for row in rows:
+        latest[row.video_id] = row
+    found = {i: Loaded(video_rows[i], latest.get(i)) for i in video_ids if i in video_rows}
+    found.update(
+        {i: Loaded(video_rows[a.video_id], a) for i, a in by_watch.items() if a.video_id in video_rows}
+    )
+    return found
+
+
+def renew(conn: Connection, owner: str, leases: Iterable[Lease], lease_ms: int) -> set[tuple[str, int]]:
+    """Prolong by (id, fence); a pair that is not in the answer is lost."""
+    pairs = [(lease.job_id, lease.fence) for lease in leases]
+    if not pairs:
+        return set()
+    rows = conn.execute(
+        update(jobs)
+        # a job handed on meanwhile keeps its fence but has no owner: it must not be held back
+        .where(tuple_(jobs.c.id, jobs.c.fence).in_(pairs), jobs.c.owner == owner)
+        .values(lease_until=now_ms() + lease_ms)
+        .returning(jobs.c.id, jobs.c.fence)
+    )
+    return {(row.id, row.fence) for row in rows}
+
+
+def give_back(conn: Connection, leases: Iterable[Lease]) -> None:
+    """Let a successor take over at once (graceful stop)."""
+    pairs = [(lease.job_id, lease.fence) for lease in leases]
+    if pairs:
+        conn.execute(
+            update(jobs).where(tuple_(jobs.c.id, jobs.c.fence).in_(pairs)).values(lease_until=0, owner=None)
+        )
+
+
+def keep(conn: Connection, lease: Lease, *, state: str, tries: int = 0) -> None:
+    """Move the job to `state` and stay its owner: the next step follows at once."""
+    _fenced(conn, lease, state=state, tries=tries)
+    lease.state = state
+
+
+def hand_on(
+    conn: Connection,
+    lease: Lease,
+    *,
+    state: str,
+    delay_ms: int,
+    tries: int = 0,
+    parked_for: str | None = None,
+) -> None:
+    """Move the job to `state` and give it up: due in `delay_ms`, or parked until a slot frees."""
+    due = None if parked_for else now_ms() + delay_ms
+    _fenced(conn, lease, state=state, tries=tries, due=due, parked_for=parked_for, lease_until=0, owner=None)
+
+
+def end(conn: Connection, lease: Lease) -> None:
+    """Remove the job: its video is terminal, or its attempt has ended."""
+    gone = conn.execute(delete(jobs).where(jobs.c.id == lease.job_id, jobs.c.fence == lease.fence))
+    if gone.rowcount != 1:
+        raise LeaseLost(lease.job_id)
+
+
+def _fenced(conn: Connection, lease: Lease, **values: Any) -> None:
+    moved = conn.execute(
+        update(jobs).where(jobs.c.id == lease.job_id, jobs.c.fence == lease.fence).values(**values)
+    )
+    if moved.rowcount != 1:
+        raise LeaseLost(lease.job_id)
+
+
+def take_over_everything(conn: Connection, soon_ms: int, grace_ms: int) -> None:
+    """Embedded start: the data directory's lock proves that no sibling lives, so every lease is void.
+
+    A due time far ahead can only come from a wall clock that has since been set back; only an unresolved
+    submission may wait long.
+    """
+    longest = case((jobs.c.state == "submission_unknown", grace_ms), else_=soon_ms)
+    conn.execute(update(jobs).where(jobs.c.lease_until > 0).values(lease_until=0, owner=None))
+    conn.execute(update(jobs).where(jobs.c.due > now_ms() + longest).values(due=now_ms() + longest))

@@ -1,0 +1,74 @@
+"""What every step of a job works with."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.clock import Clock
+from gateway.db import Database
+from gateway.events import Hints
+from gateway.jobs.claims import Lease, Loaded
+from gateway.jobs.pace import Paces
+from gateway.media.fetch import MediaFetcher
+from gateway.media.pool import MediaTools
+from gateway.settings import Settings
+from gateway.storage import Storage
+from gateway.telemetry import Metrics
+from gateway.videos.routing import Catalogue
+from providers.contract import Adapter
+from providers.spec import UpstreamSpec
+
+Milestone = Callable[[str, str], Awaitable[None]]
+"""Called with a name and a video id at each point where a crash matters; the crash suite counts them."""
+
+LONGEST_BACKOFF: Final = 30.0
+LONGEST_POLL: Final = 15.0
+
+
+async def no_milestone(_name: str, _video_id: str) -> None:
+    """The production default."""
+
+
+@dataclass
+class JobContext:
+    """Shared by every step; holds no state of a single job."""
+
+    db: Database
+    clock: Clock
+    storage: Storage
+    media: MediaTools
+    fetcher: MediaFetcher
+    catalogue: Catalogue
+    adapter: Callable[[UpstreamSpec], Adapter]
+    hints: Hints
+    settings: Settings
+    metrics: Metrics
+    work_dir: Path
+    paces: Paces
+    milestone: Milestone = no_milestone
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One claimed job and its rows."""
+
+    lease: Lease
+    rows: Loaded
+
+    @property
+    def video_id(self) -> str:
+        """The video the job belongs to."""
+        return str(self.rows.video.id)
+
+
+def backoff(tries: int, *, base: float = 0.5, longest: float = LONGEST_BACKOFF) -> float:
+    """Seconds until the next try: doubling, capped, with a quarter of jitter."""
+    return float(min(longest, base * 2 ** min(tries, 12)) * random.uniform(0.75, 1.0))  # noqa: S311  (spread, not secrecy)
+
+
+def poll_delay(asked: float | None, base: float, elapsed: float) -> float:
+    """Seconds until the next poll: what the upstream asked, else slower the longer the job runs, with jitter."""
+    delay = asked if asked is not None else min(max(base, elapsed * 0.1), LONGEST_POLL)
+    return max(0.05, delay) * random.uniform(0.95, 1.05)  # noqa: S311  (spread, not secrecy)

@@ -1,0 +1,43 @@
+"""The ways a step ends, each one committed transaction."""
+
+from gateway.jobs.claims import hand_on
+from gateway.jobs.context import Job, JobContext, backoff
+from gateway.jobs.settle import PUBLIC_CODES, Failure, fail
+from providers.contract import ErrorKind, ProviderError
+
+
+async def fail_video(ctx: JobContext, job: Job, failure: Failure) -> None:
+    """End the video without a file and without a charge."""
+    await ctx.milestone("settle.begin", job.video_id)
+    await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
+    ctx.hints.video_changed([job.video_id])
+    ctx.hints.outbox.set()
+    await ctx.milestone("settle.done", job.video_id)
+
+
+async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, counted: bool = True) -> None:
+    """Same state again after `delay` seconds, or after a growing pause."""
+    tries = job.lease.tries + (1 if counted else 0)
+    seconds = backoff(tries) if delay is None else delay
+    await ctx.db.write(
+        lambda conn: hand_on(
+            conn, job.lease, state=job.lease.state, delay_ms=int(seconds * 1000), tries=tries
+        ),
+        background=True,
+    )
+
+
+def failure_of(error: ProviderError) -> Failure:
+    """What the client is told of an upstream's verdict; never its 401 or 402."""
+    code = PUBLIC_CODES.get(error.kind, "provider_error")
+    if error.kind in (ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS):
+        return Failure(
+            code,
+            "The provider is not available to this gateway; its operator was told.",
+            notice=error.message,
+        )
+    if code == "provider_error":
+        return Failure(
+            code, f"The provider could not make this video: {error.message}"[:500], notice=error.message
+        )
+    return Failure(code, error.message[:500])

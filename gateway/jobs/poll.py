@@ -1,0 +1,201 @@
+"""Ask the upstream how a job is doing, and act on the answer."""
+
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, update
+
+from gateway.db import now_ms
+from gateway.jobs import store
+from gateway.jobs.claims import Loaded, hand_on, keep
+from gateway.jobs.context import Job, JobContext, backoff, poll_delay
+from gateway.jobs.outcome import fail_video, failure_of, try_later
+from gateway.jobs.routes import route_of_attempt, routes_of
+from gateway.jobs.settle import Failure, close_attempt, database_now
+from gateway.jobs.tables import attempts
+from gateway.videos.routing import Route
+from gateway.videos.states import State
+from gateway.videos.stored import StoredRequest
+from gateway.videos.tables import videos
+from providers.contract import Adapter, Cancels, Completed, ErrorKind, Failed, ProviderError, Running
+
+log = structlog.get_logger(__name__)
+
+LOST_AFTER = 3
+_NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.JOB_LOST})
+
+
+async def poll(ctx: JobContext, job: Job) -> None:
+    """running: one status request, unless the client or the deadline says stop."""
+    video = job.rows.video
+    route = route_of_attempt(
+        routes_of(ctx, video, StoredRequest.model_validate(video.request)), _attempt(job)
+    )
+    if video.deadline <= ctx.clock.now_ms():
+        message = "The video was not finished before its deadline."
+        await fail_video(ctx, job, Failure("expired", message, watch=route is not None))
+        return
+    if route is None:
+        await try_later(ctx, job)  # the upstream was taken out of the configuration; it may come back
+        return
+    adapter = ctx.adapter(route.upstream)
+    if video.cancel_requested:
+        await _cancel(ctx, job, adapter)
+        return
+    if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
+        await try_later(ctx, job, wait, counted=False)
+        return
+    await _ask(ctx, job, route, adapter)
+
+
+async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> None:
+    started = ctx.clock.monotonic()
+    job.lease.check()
+    try:
+        status = await adapter.poll(_attempt(job).handle)
+    except ProviderError as error:
+        ctx.metrics.upstream_call(route.upstream.name, "poll", error.kind, ctx.clock.monotonic() - started)
+        await _unanswered(ctx, job, route, adapter, error)
+        return
+    ctx.metrics.upstream_call(route.upstream.name, "poll", "ok", ctx.clock.monotonic() - started)
+    if isinstance(status, Running):
+        await _still_running(ctx, job, adapter, status)
+    elif isinstance(status, Failed):
+        await _verdict(ctx, job, route, status.error)
+    else:
+        await _done(ctx, job, status)
+
+
+async def _still_running(ctx: JobContext, job: Job, adapter: Adapter, status: Running) -> None:
+    video, attempt = job.rows.video, _attempt(job)
+    elapsed = (ctx.clock.now_ms() - (attempt.submitted_at or attempt.created_at)) / 1000
+    delay_ms = int(poll_delay(status.poll_after, adapter.poll_interval, elapsed) * 1000)
+    progress = min(99, max(video.progress, status.progress or 0))
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.RUNNING, delay_ms=delay_ms)
+        if progress != video.progress:
+            conn.execute(
+                update(videos)
+                .where(videos.c.id == video.id)
+                .values(progress=progress, version=videos.c.version + 1)
+            )
+
+    await ctx.db.write(commit, background=True)
+    if progress != video.progress:
+        ctx.hints.video_changed([video.id])
+
+
+async def _done(ctx: JobContext, job: Job, status: Completed) -> None:
+    attempt = _attempt(job)
+    cost: dict[str, Any] = {}
+    if status.cost is not None:
+        cost = {"cost_micros": status.cost.micros, "cost_source": "reported"}
+
+    def commit(conn: Connection) -> Row[Any]:
+        keep(conn, job.lease, state=State.STORING)
+        conn.execute(
+            update(videos)
+            .where(videos.c.id == job.video_id)
+            .values(state=State.STORING, version=videos.c.version + 1)
+        )
+        return conn.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt.id)
+            .values(outputs=dict(status.outputs), finished_at=now_ms(), **cost)
+            .returning(*attempts.c)
+        ).one()
+
+    updated = await ctx.db.write(commit, background=True)
+    await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
+
+
+async def _unanswered(
+    ctx: JobContext, job: Job, route: Route, adapter: Adapter, error: ProviderError
+) -> None:
+    """No status this time. Only the upstream's own word ends a job; silence never does before the deadline."""
+    if error.kind == ErrorKind.UNKNOWN_STATE:
+        ctx.metrics.unknown_upstream_state(route.upstream.name)
+        log.error(
+            "unknown_upstream_state",
+            video_id=job.video_id,
+            upstream=route.upstream.name,
+            message=error.message,
+        )
+    if error.kind == ErrorKind.JOB_LOST:
+        safety = route.spec.submit_safety or adapter.submit_safety
+        if safety == "key":
+            await resubmit(ctx, job, error)
+            return
+        if job.lease.tries + 1 >= LOST_AFTER:
+            await _verdict(ctx, job, route, error)
+            return
+    elif error.kind == ErrorKind.MODERATION_BLOCKED:
+        await _verdict(ctx, job, route, error)
+        return
+    delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
+    await try_later(ctx, job, min(delay, 60.0))
+
+
+async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
+    """The upstream lost the job (a worker restarted) and its create is keyed: the same attempt goes out again."""
+    attempt = _attempt(job)
+    delay_ms = int(backoff(job.lease.tries) * 1000)
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
+        what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
+        close_attempt(conn, attempt, job.rows.video.key_id, "refused", database_now(conn), error=what)
+        conn.execute(
+            update(videos)
+            .where(videos.c.id == job.video_id)
+            .values(state=State.QUEUED, version=videos.c.version + 1)
+        )
+
+    await ctx.db.write(commit, background=True)
+    ctx.hints.video_changed([job.video_id])
+    log.info("resubmit", video_id=job.video_id, upstream=attempt.upstream)
+
+
+async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+    """The upstream says there will be no video: another route may make it, or the video fails."""
+    video = job.rows.video
+    routes = routes_of(ctx, video, StoredRequest.model_validate(video.request))
+    more = routes.index(route) + 1 < len(routes) and _attempt(job).n < ctx.settings.jobs.max_attempts
+    if not (more and error.kind in _NEXT_ROUTE):
+        await fail_video(ctx, job, failure_of(error))
+        return
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
+        what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
+        close_attempt(conn, _attempt(job), video.key_id, "failed", database_now(conn), error=what)
+        conn.execute(
+            update(videos)
+            .where(videos.c.id == video.id)
+            .values(state=State.QUEUED, version=videos.c.version + 1)
+        )
+
+    await ctx.db.write(commit, background=True)
+    ctx.hints.jobs.set()
+
+
+async def _cancel(ctx: JobContext, job: Job, adapter: Adapter) -> None:
+    """Stop it upstream where that is possible; where not, the customer is free and the attempt is watched."""
+    failure = Failure("cancelled", "The video was cancelled.", attempt_state="cancelled")
+    if isinstance(adapter, Cancels):
+        job.lease.check()
+        try:
+            await adapter.cancel(_attempt(job).handle)
+        except ProviderError as error:
+            log.warning("cancel_failed", video_id=job.video_id, kind=error.kind)
+        else:
+            await fail_video(ctx, job, failure)
+            return
+    await fail_video(ctx, job, Failure(failure.code, failure.message, watch=True))
+
+
+def _attempt(job: Job) -> Row[Any]:
+    if job.rows.attempt is None:
+        raise AssertionError(f"{job.video_id} is {job.lease.state} without an attempt")
+    return job.rows.attempt

@@ -1,0 +1,218 @@
+"""The end of a video: state, charge, slots and client events in ONE transaction."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from billing.ledger import Hold, capture, release
+from billing.prices import billable_seconds, price_micros
+from gateway.db import now_ms
+from gateway.ids import new_id
+from gateway.jobs import slots
+from gateway.jobs.claims import WATCHING, Lease, Loaded, end
+from gateway.jobs.outbox_rows import enqueue_video_event
+from gateway.jobs.tables import attempts, jobs, notices
+from gateway.videos.states import State, check_transition
+from gateway.videos.stored import StoredRequest
+from gateway.videos.tables import videos
+from providers.contract import ErrorKind
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """The file as it lies in our storage."""
+
+    key: str
+    media_type: str
+    size: int
+    sha256: str
+    width: int
+    height: int
+    duration_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a video ends without a file. `watch`: its attempt still runs upstream and must be seen to its end."""
+
+    code: str
+    message: str
+    watch: bool = False
+    notice: str | None = None
+    attempt_state: str = "failed"
+
+
+def database_now(conn: Connection) -> int:
+    """Milliseconds by the clock that schedules."""
+    return int(conn.execute(select(now_ms())).scalar_one())
+
+
+def _hold(video: Any) -> Hold:
+    return Hold(video.id, video.organization_id, video.hold_micros, video.created_at)
+
+
+def charge_micros(video: Any, content: StoredContent) -> int:
+    """What the file costs: as quoted, or less where it is shorter than billed. Never above the hold.
+
+    A stitched file is measured whole; what the source brought is not billed, what is missing counts against the
+    added part.
+    """
+    request = StoredRequest.model_validate(video.request)
+    measured = content.duration_ms
+    if measured is not None:
+        measured -= int((Decimal(video.seconds) - request.seconds) * 1000)
+    seconds = billable_seconds(request.seconds, measured)
+    if seconds <= 0:
+        return 0
+    if seconds == request.seconds:
+        return int(video.hold_micros)
+    rate = Decimal(request.price_per_second_micros) / 1_000_000
+    return min(int(video.hold_micros), price_micros(rate, seconds))
+
+
+def complete(conn: Connection, lease: Lease, rows: Loaded, content: StoredContent, retention_ms: int) -> None:
+    """Completed: capture, free the slots, tell the client. LeaseLost if another worker owns the job."""
+    video, attempt = rows.video, rows.attempt
+    end(conn, lease)
+    check_transition(State(lease.state), State.COMPLETED)
+    now = database_now(conn)
+    charge = charge_micros(video, content)
+    capture(conn, _hold(video), charge, now)
+    conn.execute(
+        update(videos)
+        .where(videos.c.id == video.id)
+        .values(
+            state=State.COMPLETED,
+            progress=100,
+            version=videos.c.version + 1,
+            completed_at=now,
+            expires_at=now + retention_ms,
+            size=f"{content.width}x{content.height}",
+            cost_micros=charge,
+            cost_status="captured",
+            content_key=content.key,
+            content_type=content.media_type,
+            content_bytes=content.size,
+            content_sha256=content.sha256,
+            duration_ms=content.duration_ms,
+        )
+    )
+    if attempt is not None:
+        close_attempt(conn, attempt, video.key_id, "completed", now)
+    _announce(conn, video, "video.completed", now)
+
+
+def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None:
+    """Failed: release, free the slots (or leave a watch job), tell the client."""
+    video, attempt = rows.video, rows.attempt
+    end(conn, lease)
+    check_transition(State(lease.state), State.FAILED)
+    now = database_now(conn)
+    release(conn, _hold(video), now)
+    conn.execute(
+        update(videos)
+        .where(videos.c.id == video.id)
+        .values(
+            state=State.FAILED,
+            version=videos.c.version + 1,
+            completed_at=now,
+            error_code=failure.code,
+            error_message=failure.message,
+            cost_micros=0,
+            cost_status="released",
+        )
+    )
+    if attempt is not None and failure.watch:
+        _watch(conn, attempt, video.key_id, now)
+    elif attempt is not None:
+        close_attempt(conn, attempt, video.key_id, failure.attempt_state, now)
+    if failure.notice:
+        add_notice(
+            conn,
+            failure.code,
+            failure.notice,
+            now,
+            video_id=video.id,
+            attempt_id=attempt.id if attempt is not None else None,
+        )
+    _announce(conn, video, "video.failed", now)
+
+
+def close_attempt(conn: Connection, attempt: Any, key_id: str, state: str, now: int, **values: Any) -> None:
+    """End an attempt and give back the slots it still holds, each exactly once."""
+    held = conn.execute(
+        select(attempts.c.holds_key_slot, attempts.c.holds_upstream_slot)
+        .where(attempts.c.id == attempt.id)
+        .with_for_update()
+    ).one()
+    conn.execute(
+        update(attempts)
+        .where(attempts.c.id == attempt.id)
+        .values(state=state, finished_at=now, holds_key_slot=False, holds_upstream_slot=False, **values)
+    )
+    names = [slots.key_slot(key_id)] if held.holds_key_slot else []
+    names += [slots.upstream_slot(attempt.upstream)] if held.holds_upstream_slot else []
+    slots.free(conn, names)
+
+
+def _watch(conn: Connection, attempt: Any, key_id: str, now: int) -> None:
+    """The client's slot is free, the upstream's stays taken until the upstream is done."""
+    if attempt.holds_key_slot:
+        conn.execute(update(attempts).where(attempts.c.id == attempt.id).values(holds_key_slot=False))
+        slots.free(conn, [slots.key_slot(key_id)])
+    conn.execute(
+        insert(jobs).values(
+            id=attempt.id, kind="watch", state=WATCHING, priority=30, due=now, lease_until=0, fence=0, tries=0
+        )
+    )
+
+
+def add_notice(
+    conn: Connection,
+    kind: str,
+    message: str,
+    now: int,
+    *,
+    video_id: str | None = None,
+    attempt_id: str | None = None,
+) -> None:
+    """An entry for the operator."""
+    conn.execute(
+        insert(notices).values(
+            id=new_id("evt"),
+            kind=kind,
+            video_id=video_id,
+            attempt_id=attempt_id,
+            message=message,
+            created_at=now,
+        )
+    )
+
+
+def _announce(conn: Connection, video: Any, event_type: str, now: int) -> None:
+    enqueue_video_event(
+        conn,
+        project_id=video.project_id,
+        video_id=video.id,
+        event_type=event_type,
+        webhook_url=StoredRequest.model_validate(video.request).webhook_url,
+        now=now,
+    )
+
+
+PUBLIC_CODES = {
+    ErrorKind.MODERATION_BLOCKED: "moderation_blocked",
+    ErrorKind.INVALID_REQUEST: "invalid_request",
+    ErrorKind.INPUT_MEDIA: "input_media",
+    ErrorKind.OUT_OF_MEMORY: "out_of_memory",
+    ErrorKind.CANCELLED: "cancelled",
+    ErrorKind.JOB_LOST: "expired",
+    ErrorKind.CONTENT_EXPIRED: "expired",
+    ErrorKind.MODEL_RETIRED: "model_retired",
+    ErrorKind.PROVIDER_UNAVAILABLE: "provider_unavailable",
+    ErrorKind.RATE_LIMITED: "provider_unavailable",
+    ErrorKind.CONCURRENCY_LIMITED: "provider_unavailable",
+}
+"""error.code of a failed video; every other kind is `provider_error`."""

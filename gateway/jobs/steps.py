@@ -1,0 +1,42 @@
+"""One job, one step at a time: look at its state, do the next thing, commit, and give it up or go on.
+
+preparing -> queued -> submitting -> running -> storing -> completed; every state may end in failed.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from gateway.jobs import poll, prepare, store, submit, watch
+from gateway.jobs.claims import WATCHING
+from gateway.jobs.context import Job, JobContext
+from gateway.jobs.outcome import fail_video
+from gateway.jobs.settle import Failure
+from gateway.videos.states import State
+
+Step = Callable[[JobContext, Job], Awaitable[None]]
+
+STEPS: Final[dict[str, Step]] = {
+    State.PREPARING: prepare.copy_inputs,
+    State.QUEUED: submit.begin_attempt,
+    State.SUBMITTING: submit.resume,
+    State.SUBMISSION_UNKNOWN: submit.resolve_unknown,
+    State.RUNNING: poll.poll,
+    State.STORING: store.store,
+    WATCHING: watch.watch,
+}
+"""A handler for every state ever shipped."""
+
+_NOTHING_SENT: Final = frozenset({State.PREPARING, State.QUEUED})
+
+
+async def advance(ctx: JobContext, job: Job) -> None:
+    """Run the step of the job's state. LeaseLost when another worker owns it; anything else is retried."""
+    video = job.rows.video
+    if job.lease.kind == "video" and job.lease.state in _NOTHING_SENT:
+        if video.cancel_requested:
+            await fail_video(ctx, job, Failure("cancelled", "The video was cancelled."))
+            return
+        if video.deadline <= ctx.clock.now_ms():
+            await fail_video(ctx, job, Failure("expired", "No upstream took the video before its deadline."))
+            return
+    await STEPS[job.lease.state](ctx, job)

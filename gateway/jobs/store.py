@@ -1,0 +1,156 @@
+"""Copy the finished video to our storage, look at it, and settle."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection, update
+
+from gateway.db import now_ms
+from gateway.jobs.claims import Loaded, hand_on
+from gateway.jobs.context import Job, JobContext, backoff
+from gateway.jobs.outcome import fail_video, failure_of, try_later
+from gateway.jobs.routes import route_of_attempt, routes_of
+from gateway.jobs.settle import Failure, StoredContent, complete
+from gateway.jobs.tables import attempts
+from gateway.media import MediaError
+from gateway.storage import StorageError
+from gateway.videos.routing import Route
+from gateway.videos.states import State
+from gateway.videos.stored import StoredRequest
+from gateway.videos.tables import videos
+from providers.contract import ErrorKind, ProviderError
+
+log = structlog.get_logger(__name__)
+
+DAY_MS = 86_400_000
+BROKEN_AFTER = 3
+_SUFFIXES = {"video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov"}
+
+
+async def store(ctx: JobContext, job: Job) -> None:
+    """storing: download, probe, put, and settle in one transaction. Every part may be done again."""
+    video, attempt = job.rows.video, job.rows.attempt
+    route = attempt and route_of_attempt(
+        routes_of(ctx, video, StoredRequest.model_validate(video.request)), attempt
+    )
+    if attempt is None or route is None:
+        await try_later(ctx, job)
+        return
+    if video.deadline <= ctx.clock.now_ms():
+        await fail_video(ctx, job, Failure("expired", "The finished video could not be fetched in time."))
+        return
+    path = ctx.work_dir / f"{video.id}-{job.lease.fence}.part"
+    try:
+        await ctx.milestone("store.begin", video.id)
+        content = await _copy(ctx, job, route, path)
+    except ProviderError as error:
+        await _not_fetched(ctx, job, error)
+    except MediaError as error:
+        await _broken(
+            ctx, job, ProviderError(ErrorKind.PROVIDER_ERROR, f"its result is not a video: {error}")
+        )
+    except (StorageError, OSError) as error:
+        # ours to solve: the video waits for our disk, it does not fail for it
+        log.warning("storage_failed", video_id=video.id, error=str(error))
+        await try_later(ctx, job)
+    else:
+        await _settle(ctx, job, content)
+    finally:
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def _copy(ctx: JobContext, job: Job, route: Route, path: Path) -> StoredContent:
+    attempt = job.rows.attempt
+    if attempt is None:
+        raise AssertionError("checked by the caller")
+    job.lease.check()
+    started = ctx.clock.monotonic()
+    try:
+        content = await ctx.adapter(route.upstream).open_content(attempt.handle, attempt.outputs or {})
+        sha256, size = await _download(content.chunks, path)
+    except ProviderError as error:
+        ctx.metrics.upstream_call(route.upstream.name, "content", error.kind, ctx.clock.monotonic() - started)
+        raise
+    ctx.metrics.upstream_call(route.upstream.name, "content", "ok", ctx.clock.monotonic() - started)
+    facts = await ctx.media.probe(path, verify=False)
+    if facts.kind != "video":
+        raise MediaError(f"it is {facts.media_type}")
+    job.lease.check()
+    # a key per fence: a stale worker can never overwrite what its successor settled
+    suffix = _SUFFIXES.get(facts.media_type, "mp4")
+    key = f"videos/{job.video_id}/content-{job.lease.fence}.{suffix}"
+    await ctx.storage.put_file(key, path, content_type=facts.media_type)
+    await ctx.milestone("store.put", job.video_id)
+    return StoredContent(key, facts.media_type, size, sha256, facts.width, facts.height, facts.duration_ms)
+
+
+async def _download(chunks: AsyncIterator[bytes], path: Path) -> tuple[str, int]:
+    """Stream to `path`; answers hex SHA-256 and length. Blocking writes go to a thread in large pieces."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as file:
+        pending: list[bytes] = []
+        held = 0
+
+        def flush(pieces: list[bytes]) -> None:
+            for piece in pieces:
+                digest.update(piece)
+                file.write(piece)
+
+        async for chunk in chunks:
+            pending.append(chunk)
+            held += len(chunk)
+            size += len(chunk)
+            if held >= 1 << 20:
+                await asyncio.to_thread(flush, pending)
+                pending, held = [], 0
+        await asyncio.to_thread(flush, pending)
+    if not size:
+        raise ProviderError(ErrorKind.PROVIDER_ERROR, "the upstream's video is empty")
+    return digest.hexdigest(), size
+
+
+async def _settle(ctx: JobContext, job: Job, content: StoredContent) -> None:
+    retention_ms = int(ctx.settings.retention.content_days * DAY_MS)
+    await ctx.milestone("settle.begin", job.video_id)
+    await ctx.db.write(
+        lambda conn: complete(conn, job.lease, job.rows, content, retention_ms), background=True
+    )
+    ctx.hints.video_changed([job.video_id])
+    ctx.hints.outbox.set()
+    await ctx.milestone("settle.done", job.video_id)
+
+
+async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
+    """An expired address is renewed by polling again; silence is retried; a verdict ends it."""
+    if error.kind == ErrorKind.CONTENT_EXPIRED and job.lease.tries < BROKEN_AFTER:
+        tries = job.lease.tries + 1
+
+        def commit(conn: Connection) -> None:
+            hand_on(conn, job.lease, state=State.RUNNING, delay_ms=0, tries=tries)
+            conn.execute(update(videos).where(videos.c.id == job.video_id).values(state=State.RUNNING))
+            conn.execute(
+                update(attempts).where(attempts.c.id == _attempt_id(job.rows)).values(sent_at=now_ms())
+            )
+
+        await ctx.db.write(commit, background=True)
+        ctx.hints.jobs.set()
+    elif error.kind in (ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.RATE_LIMITED, ErrorKind.PROVIDER_AUTH):
+        delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
+        await try_later(ctx, job, min(delay, 60.0))
+    else:
+        await _broken(ctx, job, error)
+
+
+def _attempt_id(rows: Loaded) -> str:
+    return str(rows.attempt.id) if rows.attempt is not None else ""
+
+
+async def _broken(ctx: JobContext, job: Job, error: ProviderError) -> None:
+    """Completed upstream without a usable video: ask a few times, then say so."""
+    if job.lease.tries + 1 < BROKEN_AFTER:
+        await try_later(ctx, job)
+    else:
+        await fail_video(ctx, job, failure_of(error))

@@ -1,0 +1,360 @@
+"""Send a video to an upstream once: the intent is committed before the request leaves."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Row, insert, select, update
+
+from gateway.db import now_ms
+from gateway.ids import new_id
+from gateway.jobs import slots
+from gateway.jobs.attempts import read_attempt
+from gateway.jobs.claims import Loaded, hand_on, keep
+from gateway.jobs.context import Job, JobContext, backoff, poll_delay
+from gateway.jobs.outcome import fail_video, failure_of, try_later
+from gateway.jobs.routes import next_route, route_of_attempt, routes_of, video_request
+from gateway.jobs.settle import Failure, add_notice, close_attempt, database_now
+from gateway.jobs.tables import attempts
+from gateway.videos.routing import Route
+from gateway.videos.states import State
+from gateway.videos.stored import StoredRequest
+from gateway.videos.tables import videos
+from providers.contract import (
+    RETRYABLE,
+    Adapter,
+    ErrorKind,
+    LooksUp,
+    ProviderError,
+    SubmitSafety,
+    Submitted,
+    VideoRequest,
+)
+
+log = structlog.get_logger(__name__)
+
+LOOKUP_WAIT = 30.0
+_NOT_THIS_ROUTE = frozenset(
+    {
+        ErrorKind.PROVIDER_AUTH,
+        ErrorKind.PROVIDER_FUNDS,
+        ErrorKind.MODEL_RETIRED,
+        ErrorKind.JOB_LOST,
+        ErrorKind.PROVIDER_ERROR,
+    }
+)
+"""Clean refusals that say nothing against the request: another route may take it."""
+
+
+async def begin_attempt(ctx: JobContext, job: Job) -> None:
+    """queued: choose the route, take the slots and commit the attempt; then send."""
+    video = job.rows.video
+    request = StoredRequest.model_validate(video.request)
+    pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
+    routes = routes_of(ctx, video, request)
+    route = next_route(routes, job.rows.attempt, pinned.upstream if pinned else None)
+    if route is None:
+        await fail_video(ctx, job, _no_route(job))
+        return
+    if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
+        await try_later(ctx, job, wait, counted=False)
+        return
+    wants = [
+        slots.Want(slots.key_slot(video.key_id), request.concurrent_videos),
+        slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
+    ]
+    attempt = await ctx.db.write(lambda conn: _commit_intent(conn, job, route, wants), background=True)
+    if attempt is None:
+        return
+    ctx.hints.video_changed([video.id])
+    job = Job(job.lease, Loaded(video, attempt))
+    await ctx.milestone("attempt.committed", video.id)
+    await send(ctx, job, route, request)
+
+
+def _no_route(job: Job) -> Failure:
+    last = (job.rows.attempt.error or {}) if job.rows.attempt is not None else {}
+    if not last:
+        return Failure("provider_error", "No upstream serves this model any more.", notice="no route left")
+    return failure_of(ProviderError(ErrorKind(last["kind"]), str(last["message"])))
+
+
+def _commit_intent(conn: Connection, job: Job, route: Route, wants: Sequence[slots.Want]) -> Row[Any] | None:
+    """Slots and attempt in one transaction; None when the job had to be parked instead."""
+    blocked = slots.take(conn, wants)
+    if blocked is not None:
+        hand_on(
+            conn,
+            job.lease,
+            state=State.QUEUED,
+            delay_ms=blocked.delay_ms or 0,
+            tries=job.lease.tries,
+            parked_for=None if blocked.delay_ms else blocked.slot,
+        )
+        return None
+    keep(conn, job.lease, state=State.SUBMITTING, tries=job.lease.tries)
+    attempt_id = _write_attempt(conn, job, route)
+    _move_video(conn, job.video_id, State.SUBMITTING)
+    return conn.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
+
+
+def _write_attempt(conn: Connection, job: Job, route: Route) -> str:
+    """A new attempt, or the refused one again: it was surely not accepted, so its id still names one video."""
+    last = job.rows.attempt
+    if last is not None and last.state == "refused":
+        conn.execute(
+            update(attempts)
+            .where(attempts.c.id == last.id)
+            .values(
+                state="intent", holds_key_slot=True, holds_upstream_slot=True, sent_at=now_ms(), handle=None
+            )
+        )
+        return str(last.id)
+    attempt_id = new_id("att")
+    conn.execute(
+        insert(attempts).values(
+            id=attempt_id,
+            video_id=job.video_id,
+            n=1 if last is None else last.n + 1,
+            upstream=route.upstream.name,
+            upstream_model=route.spec.upstream_id,
+            state="intent",
+            idempotency_key=attempt_id,
+            holds_key_slot=True,
+            holds_upstream_slot=True,
+            created_at=now_ms(),
+            sent_at=now_ms(),
+        )
+    )
+    return attempt_id
+
+
+def _move_video(conn: Connection, video_id: str, state: State) -> None:
+    conn.execute(
+        update(videos).where(videos.c.id == video_id).values(state=state, version=videos.c.version + 1)
+    )
+
+
+async def send(
+    ctx: JobContext, job: Job, route: Route, request: StoredRequest, *, may_exist: bool = False
+) -> None:
+    """The one create request of this attempt, and what its answer means.
+
+    `may_exist`: an earlier request of the same attempt may have been taken, so a refusal now proves nothing.
+    """
+    adapter = ctx.adapter(route.upstream)
+    outgoing = await _outgoing(ctx, job, request)
+    started = ctx.clock.monotonic()
+    job.lease.check()
+    try:
+        submitted = await adapter.submit(outgoing)
+    except ProviderError as error:
+        ctx.metrics.upstream_call(route.upstream.name, "submit", error.kind, ctx.clock.monotonic() - started)
+        await ctx.milestone("submit.answered", job.video_id)
+        _log_refusal(job, route, error)
+        if error.ambiguous or (may_exist and error.kind in RETRYABLE):
+            await _ambiguous(ctx, job, _safety(route, adapter))
+        else:
+            await _refused(ctx, job, route, error)
+        return
+    ctx.metrics.upstream_call(route.upstream.name, "submit", "ok", ctx.clock.monotonic() - started)
+    await ctx.milestone("submit.answered", job.video_id)
+    await _accepted(ctx, job, adapter, submitted)
+
+
+async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest) -> VideoRequest:
+    pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
+    source = pinned.handle if pinned is not None else None
+    return video_request(ctx, job.rows.video, job.rows.attempt, request, source)
+
+
+def _safety(route: Route, adapter: Adapter) -> SubmitSafety:
+    return route.spec.submit_safety or adapter.submit_safety
+
+
+async def _accepted(ctx: JobContext, job: Job, adapter: Adapter, submitted: Submitted) -> None:
+    attempt = _attempt(job)
+    delay_ms = int(poll_delay(submitted.poll_after, adapter.poll_interval, 0) * 1000)
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.RUNNING, delay_ms=delay_ms)
+        conn.execute(
+            update(attempts)
+            .where(attempts.c.id == attempt.id)
+            .values(state="running", handle=dict(submitted.handle), submitted_at=now_ms(), error=None)
+        )
+        _move_video(conn, job.video_id, State.RUNNING)
+
+    await ctx.db.write(commit, background=True)
+    ctx.hints.video_changed([job.video_id])
+
+
+def _log_refusal(job: Job, route: Route, error: ProviderError) -> None:
+    log.info(
+        "submit_failed",
+        video_id=job.video_id,
+        upstream=route.upstream.name,
+        kind=error.kind,
+        ambiguous=error.ambiguous,
+    )
+
+
+async def _refused(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+    """Surely not taken."""
+    if error.kind in RETRYABLE:
+        await _retry_refused(ctx, job, route, error)
+    elif error.kind in _NOT_THIS_ROUTE:
+        await _leave_route(ctx, job, error)
+    else:
+        await fail_video(ctx, job, failure_of(error))
+
+
+async def _ambiguous(ctx: JobContext, job: Job, safety: SubmitSafety) -> None:
+    """The upstream may have taken it. With a key or a look-up the same attempt goes on; else wait and see."""
+    if safety == "none":
+        await _to_unknown(ctx, job)
+        return
+    delay = backoff(job.lease.tries) if safety == "key" else ctx.settings.jobs.lookup_wait_seconds
+    await try_later(ctx, job, delay)
+
+
+async def _to_unknown(ctx: JobContext, job: Job) -> None:
+    attempt = _attempt(job)
+    grace_ms = int(ctx.settings.jobs.unknown_grace_seconds * 1000)
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.SUBMISSION_UNKNOWN, delay_ms=grace_ms)
+        conn.execute(update(attempts).where(attempts.c.id == attempt.id).values(state="unknown"))
+        _move_video(conn, job.video_id, State.SUBMISSION_UNKNOWN)
+
+    await ctx.db.write(commit, background=True)
+    ctx.hints.video_changed([job.video_id])
+    log.warning("submission_unknown", video_id=job.video_id, upstream=attempt.upstream)
+
+
+async def _retry_refused(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+    """Surely not taken, and the same request may succeed: give the slots back and wait for the upstream.
+
+    Where another route is left and this one is down (not merely busy), take that one.
+    """
+    request = StoredRequest.model_validate(job.rows.video.request)
+    routes = routes_of(ctx, job.rows.video, request)
+    down = error.kind == ErrorKind.PROVIDER_UNAVAILABLE
+    if down and request.pinned_attempt_id is None and len(routes) > 1 and routes[-1] != route:
+        await _leave_route(ctx, job, error)
+        return
+    delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
+    delay_ms = int(min(delay, 300) * 1000)
+    pause = error.kind == ErrorKind.RATE_LIMITED
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
+        _close_refused(conn, job, error, "refused")
+        if pause:
+            slots.pause(conn, slots.upstream_slot(route.upstream.name), delay_ms)
+
+    await ctx.db.write(commit, background=True)
+    ctx.hints.video_changed([job.video_id])
+
+
+async def _leave_route(ctx: JobContext, job: Job, error: ProviderError) -> None:
+    """Refused for good here: the next step takes the next route, or fails where there is none."""
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0, tries=job.lease.tries + 1)
+        _close_refused(conn, job, error, "failed")
+        if error.kind in (ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS):
+            add_notice(
+                conn,
+                error.kind,
+                error.message,
+                database_now(conn),
+                video_id=job.video_id,
+                attempt_id=_attempt(job).id,
+            )
+
+    await ctx.db.write(commit, background=True)
+    ctx.hints.jobs.set()
+
+
+def _close_refused(conn: Connection, job: Job, error: ProviderError, state: str) -> None:
+    what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
+    close_attempt(conn, _attempt(job), job.rows.video.key_id, state, database_now(conn), error=what)
+    _move_video(conn, job.video_id, State.QUEUED)
+
+
+async def resume(ctx: JobContext, job: Job) -> None:
+    """submitting, claimed again: a worker died or the answer was ambiguous. The adapter's safety decides."""
+    video, attempt = job.rows.video, _attempt(job)
+    request = StoredRequest.model_validate(video.request)
+    route = route_of_attempt(routes_of(ctx, video, request), attempt)
+    if route is None:
+        await _to_unknown(ctx, job)
+        return
+    adapter = ctx.adapter(route.upstream)
+    safety = _safety(route, adapter)
+    cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))
+    if cannot_tell or video.deadline <= ctx.clock.now_ms() or job.lease.tries > ctx.settings.jobs.max_tries:
+        await _to_unknown(ctx, job)
+    elif isinstance(adapter, LooksUp) and safety == "lookup":
+        await _look_up(ctx, job, route, adapter, request)
+    else:
+        await _resend(ctx, job, route, request, may_exist=True)
+
+
+async def _look_up(ctx: JobContext, job: Job, route: Route, adapter: LooksUp, request: StoredRequest) -> None:
+    """Ask only once an earlier request can no longer be on its way; adopt what is found, else send again."""
+    now = await ctx.db.read(database_now)
+    waited = (now - (_attempt(job).sent_at or 0)) / 1000
+    if waited < ctx.settings.jobs.lookup_wait_seconds:
+        await try_later(ctx, job, ctx.settings.jobs.lookup_wait_seconds - waited, counted=False)
+        return
+    job.lease.check()
+    try:
+        found = await adapter.lookup(await _outgoing(ctx, job, request))
+    except ProviderError as error:
+        await try_later(ctx, job, error.retry_after)
+        return
+    if found is not None:
+        await _accepted(ctx, job, ctx.adapter(route.upstream), found)
+    else:
+        await _resend(ctx, job, route, request, may_exist=False)
+
+
+async def _resend(
+    ctx: JobContext, job: Job, route: Route, request: StoredRequest, *, may_exist: bool
+) -> None:
+    attempt_id = _attempt(job).id
+
+    def commit(conn: Connection) -> None:
+        keep(conn, job.lease, state=State.SUBMITTING, tries=job.lease.tries)
+        conn.execute(update(attempts).where(attempts.c.id == attempt_id).values(sent_at=now_ms()))
+
+    await ctx.db.write(commit, background=True)
+    await ctx.milestone("attempt.committed", job.video_id)
+    await send(ctx, job, route, request, may_exist=may_exist)
+
+
+async def resolve_unknown(ctx: JobContext, job: Job) -> None:
+    """submission_unknown at the end of its grace: nobody adopted it, so it ends, and the customer pays nothing."""
+    now = await ctx.db.read(database_now)
+    waited = (now - (_attempt(job).sent_at or 0)) / 1000
+    if waited < ctx.settings.jobs.unknown_grace_seconds:  # woken early, by a cancel say
+        await try_later(ctx, job, ctx.settings.jobs.unknown_grace_seconds - waited, counted=False)
+        return
+    await fail_video(
+        ctx,
+        job,
+        Failure(
+            "submission_unknown",
+            "The provider did not confirm that it took this video. It was not charged; please send it again.",
+            notice="the upstream may have made and billed this video; its answer to the create was lost",
+            attempt_state="abandoned",
+        ),
+    )
+
+
+def _attempt(job: Job) -> Row[Any]:
+    if job.rows.attempt is None:
+        raise AssertionError(f"{job.video_id} is {job.lease.state} without an attempt")
+    return job.rows.attempt

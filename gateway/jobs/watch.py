@@ -1,0 +1,69 @@
+"""A video is over, its attempt is not: see the upstream to its end, keep its slot, book its cost."""
+
+import structlog
+from sqlalchemy import Connection, update
+
+from gateway.jobs.claims import end
+from gateway.jobs.context import Job, JobContext, backoff, poll_delay
+from gateway.jobs.outcome import try_later
+from gateway.jobs.routes import route_of_attempt, routes_of
+from gateway.jobs.settle import add_notice, close_attempt, database_now
+from gateway.jobs.tables import attempts
+from gateway.videos.stored import StoredRequest
+from providers.contract import Completed, ErrorKind, Failed, ProviderError, ReportedCost, Running, Status
+
+log = structlog.get_logger(__name__)
+
+LONGEST_MS = 24 * 3_600_000
+
+
+async def watch(ctx: JobContext, job: Job) -> None:
+    """watching: poll until the upstream is done. The output is discarded, the video is never touched."""
+    video, attempt = job.rows.video, job.rows.attempt
+    if attempt is None:
+        raise AssertionError("a watch job always has its attempt")
+    route = route_of_attempt(routes_of(ctx, video, StoredRequest.model_validate(video.request)), attempt)
+    age_ms = ctx.clock.now_ms() - attempt.created_at
+    if age_ms > LONGEST_MS or route is None:
+        await _finish(ctx, job, "abandoned", None, notice="an abandoned upstream job was given up unresolved")
+        return
+    adapter = ctx.adapter(route.upstream)
+    job.lease.check()
+    try:
+        status: Status = await adapter.poll(attempt.handle)
+    except ProviderError as error:
+        if error.kind == ErrorKind.JOB_LOST:
+            await _finish(ctx, job, "failed", None)
+        else:
+            await try_later(ctx, job, max(backoff(job.lease.tries + 1), error.retry_after or 0))
+        return
+    if isinstance(status, Running):
+        delay = poll_delay(status.poll_after, adapter.poll_interval, age_ms / 1000)
+        await try_later(ctx, job, delay, counted=False)
+    elif isinstance(status, Failed):
+        await _finish(ctx, job, "failed", None)
+    elif isinstance(status, Completed):
+        await _finish(ctx, job, "abandoned", status.cost, notice="the upstream finished a video nobody gets")
+
+
+async def _finish(
+    ctx: JobContext, job: Job, state: str, cost: ReportedCost | None, *, notice: str | None = None
+) -> None:
+    attempt, key_id = job.rows.attempt, job.rows.video.key_id
+    if attempt is None:
+        raise AssertionError("checked by the caller")
+
+    def commit(conn: Connection) -> None:
+        end(conn, job.lease)
+        now = database_now(conn)
+        close_attempt(conn, attempt, key_id, state, now)
+        if cost is not None:
+            conn.execute(
+                update(attempts)
+                .where(attempts.c.id == attempt.id)
+                .values(cost_micros=cost.micros, cost_source="reported")
+            )
+        if notice:
+            add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
+
+    await ctx.db.write(commit, background=True)
