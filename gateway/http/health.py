@@ -1,0 +1,131 @@
+"""Probes and metrics: /health/live, /health/ready, /metrics."""
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Any, Final
+
+import structlog
+from litestar import Request, Response, get
+from litestar.di import NamedDependency
+from sqlalchemy import Connection, delete, false
+
+from gateway.db import Database
+from gateway.errors import Forbidden
+from gateway.http.openapi import documented
+from gateway.idempotency.tables import idempotency_records
+from gateway.settings import Settings
+from gateway.storage import Storage
+from gateway.telemetry import Metrics
+from gateway.videos.routing import Catalogue
+
+log = structlog.get_logger(__name__)
+
+_DB_SECONDS: Final = 1.0
+_STORAGE_SECONDS: Final = 5.0
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+class Check:
+    """One thing that must work, asked at most every `seconds`; None is good, else what is wrong."""
+
+    def __init__(self, name: str, probe: Callable[[], Awaitable[None]], seconds: float) -> None:
+        self.name = name
+        self._probe = probe
+        self._seconds = seconds
+        self._until = 0.0
+        self._problem: str | None = None
+
+    async def problem(self) -> str | None:
+        """Say what is wrong, by an answer that is at most `seconds` old."""
+        if time.monotonic() < self._until:
+            return self._problem
+        self._until = time.monotonic() + self._seconds
+        try:
+            await self._probe()
+        except Exception as error:
+            if self._problem is None:
+                log.warning("health.check_failed", check=self.name, exc_info=error)
+            self._problem = f"the {self.name} cannot be written to"
+        else:
+            self._problem = None
+        return self._problem
+
+
+class Readiness:
+    """Whether this server can take a video: it can write rows and bytes, and some model has a route."""
+
+    def __init__(self, db: Database, storage: Storage, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._checks = (
+            Check("database", lambda: db.write(_touch), _DB_SECONDS),
+            Check("storage", storage.check, _STORAGE_SECONDS),
+        )
+        self.started = False
+        self.stopping = False
+
+    async def problems(self) -> list[str]:
+        """List what stands in the way; empty when ready."""
+        if not self.started or self.stopping:
+            return ["the server is stopping" if self.stopping else "the server is starting"]
+        found = [problem for check in self._checks if (problem := await check.problem()) is not None]
+        if not self._catalogue.models():
+            found.append("there is no model yet: the local worker is starting, or no upstream is configured")
+        return found
+
+
+def health_handlers(readiness: Readiness, metrics: Metrics) -> list[Any]:
+    """Make the handlers of one application."""
+
+    @get("/health/live", sync_to_thread=False, summary="Liveness", tags=["health"])
+    def live() -> dict[str, str]:
+        """Answer while the process runs."""
+        return {"status": "ok"}
+
+    @get("/health/ready", summary="Readiness", tags=["health"])
+    async def ready() -> Response[dict[str, Any]]:
+        """Answer 200 when a video would be accepted, else 503 with what is missing."""
+        problems = await readiness.problems()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        body = {"status": "unavailable" if problems else "ok", "problems": problems}
+        return Response(body, status_code=status)
+
+    @get(
+        "/metrics",
+        sync_to_thread=False,
+        summary="Metrics",
+        tags=["health"],
+        operation_class=documented(media=["text/plain"]),
+    )
+    def exposition(request: Request[Any, Any, Any], settings: NamedDependency[Settings]) -> Response[bytes]:
+        """Show Prometheus metrics, to this machine or whoever holds `metrics.token`."""
+        if not _may_read(request, settings):
+            raise Forbidden(
+                "Metrics are shown to this machine only. Set ONEREEL_METRICS__TOKEN and send it as a bearer token.",
+                code="metrics_not_allowed",
+            )
+        text, media_type = metrics.exposition()
+        return Response(text, media_type=media_type)
+
+    return [live, ready, exposition]
+
+
+def _touch(conn: Connection) -> None:
+    """Prove that a write transaction can begin, write (no row) and commit."""
+    conn.execute(delete(idempotency_records).where(false()))
+
+
+def _may_read(request: Request[Any, Any, Any], settings: Settings) -> bool:
+    if settings.metrics.token is not None:
+        expected = f"Bearer {settings.metrics.token.get_secret_value()}"
+        if hmac.compare_digest(request.headers.get("authorization", "").encode(), expected.encode()):
+            return True
+    if any(name in request.headers for name in _FORWARDED):
+        return False  # a proxy on this machine speaks for somebody else
+    client = request.client
+    try:
+        return client is not None and ip_address(client.host).is_loopback
+    except ValueError:
+        return False

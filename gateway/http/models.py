@@ -1,0 +1,162 @@
+"""/v1/models: what this installation offers, in OpenAI's shape plus what each model can do and costs."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+from litestar import Controller, get
+from litestar.di import NamedDependency
+from litestar.params import PathParameter
+from pydantic import BaseModel, ConfigDict
+
+from gateway.errors import ApiError, NotFound
+from gateway.http.openapi import documented
+from gateway.principal import Principal
+from gateway.settings import Settings
+from gateway.videos.routing import BUILT_IN_ALIASES, Catalogue, Model
+from providers.spec import ModelSpec
+
+_UNDATED: Final = 1_767_225_600  # 2026-01-01: OpenAI's shape wants a time for every model
+
+
+class Price(BaseModel):
+    """What one second of output costs on one upstream. `usd` is a decimal string, null where nobody set it."""
+
+    upstream: str
+    unit: Literal["second"] = "second"
+    usd: str | None
+
+
+class Capabilities(BaseModel):
+    """What a request may ask for."""
+
+    operations: list[str]
+    inputs: list[str]
+    parameters: list[str]
+    seconds: list[str]
+    sizes: list[str]
+    default_seconds: str
+    default_size: str
+    max_prompt_chars: int
+
+
+class PublicModel(BaseModel):
+    """One model."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str
+    shutdown_date: str | None
+    description: str
+    native_size: str | None
+    licence: str | None
+    capabilities: Capabilities
+    prices: list[Price]
+    warnings: list[str]
+    aliases: list[str]
+
+
+class ModelList(BaseModel):
+    """Every model; this list has no pages."""
+
+    object: Literal["list"] = "list"
+    data: list[PublicModel]
+
+
+def aliases(catalogue: Catalogue, settings: Settings) -> dict[str, list[str]]:
+    """Find the other names of each model, by its id."""
+    found: dict[str, list[str]] = {}
+    for name in sorted({*settings.aliases, *BUILT_IN_ALIASES}):
+        with suppress(ApiError):  # an alias of a model that is not there (yet) is no name of any
+            target = catalogue.resolve(name).id
+            if target != name:
+                found.setdefault(target, []).append(name)
+    return found
+
+
+def public_model(model: Model, aliases: list[str]) -> dict[str, Any]:
+    """Show a model: what any of its routes can do, the defaults of the first."""
+    specs = [route.spec for route in model.routes]
+    first = specs[0]
+    return PublicModel(
+        id=model.id,
+        created=_created(first),
+        owned_by=model.routes[0].upstream.name,
+        shutdown_date=model.shutdown_date,
+        description=first.description,
+        native_size=first.native_size,
+        licence=first.licence,
+        capabilities=_capabilities(specs),
+        prices=[Price(upstream=route.upstream.name, usd=_usd(route.spec)) for route in model.routes],
+        warnings=list(dict.fromkeys(warning for spec in specs for warning in spec.warnings)),
+        aliases=aliases,
+    ).model_dump(mode="json")
+
+
+class ModelsController(Controller):
+    """Read the catalogue."""
+
+    path = "/v1/models"
+    tags = ["models"]
+
+    @get(operation_class=documented(answer=ModelList), summary="List models")
+    async def list_models(
+        self,
+        catalogue: NamedDependency[Catalogue],
+        settings: NamedDependency[Settings],
+        principal: NamedDependency[Principal],
+    ) -> dict[str, Any]:
+        """List the models that the key may use."""
+        names = aliases(catalogue, settings)
+        allowed = [model for model in catalogue.models() if _allowed(principal, model.id)]
+        return {"object": "list", "data": [public_model(model, names.get(model.id, [])) for model in allowed]}
+
+    @get("/{model:path}", operation_class=documented(answer=PublicModel), summary="Retrieve a model")
+    async def retrieve_model(
+        self,
+        model: Annotated[str, PathParameter(description="The id, which may contain slashes, or an alias.")],
+        catalogue: NamedDependency[Catalogue],
+        settings: NamedDependency[Settings],
+        principal: NamedDependency[Principal],
+    ) -> dict[str, Any]:
+        """Show one model by its id or an alias."""
+        name = str(model).removeprefix("/")
+        found = catalogue.resolve(name)
+        if not _allowed(principal, found.id):
+            raise NotFound(
+                f"The model '{name}' does not exist or this key may not use it.",
+                param="model",
+                code="model_not_found",
+            )
+        return public_model(found, aliases(catalogue, settings).get(found.id, []))
+
+
+def _allowed(principal: Principal, model: str) -> bool:
+    return principal.models is None or model in principal.models
+
+
+def _created(spec: ModelSpec) -> int:
+    if spec.released is None:
+        return _UNDATED
+    return int(datetime.fromisoformat(spec.released).replace(tzinfo=UTC).timestamp())
+
+
+def _usd(spec: ModelSpec) -> str | None:
+    return None if spec.price_per_second_usd is None else f"{spec.price_per_second_usd:f}"
+
+
+def _capabilities(specs: list[ModelSpec]) -> Capabilities:
+    first = specs[0]
+    return Capabilities(
+        operations=sorted({str(each) for spec in specs for each in spec.operations}),
+        inputs=sorted({str(each) for spec in specs for each in spec.roles}),
+        parameters=sorted({each for spec in specs for each in spec.parameters}),
+        seconds=[f"{each:f}" for each in sorted({each for spec in specs for each in spec.seconds})],
+        sizes=list(dict.fromkeys(each for spec in specs for each in spec.sizes)),
+        default_seconds=f"{first.seconds_when_omitted:f}",
+        default_size=first.size_when_omitted,
+        max_prompt_chars=max(spec.max_prompt_chars for spec in specs),
+    )
