@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 compile() { uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 "$@" pyproject.toml; }
 compile -o requirements/gateway.txt
+uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 requirements/build.in -o requirements/build.txt
 compile --extra local --constraint requirements/torch.txt -o requirements/local.all.txt
 skip=$(grep -oE '^(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+)==' requirements/local.all.txt | sed 's/==//;s/^/--no-emit-package /' | sort -u | tr '\n' ' ')
 rm requirements/local.all.txt

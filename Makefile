@@ -1,0 +1,67 @@
+# Two commands: `make demo` and `make test`. Python 3.11+ and make are all that is needed.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --disable-pip-version-check install -q
+CHECKED := gateway providers billing local_backend tests docs/demo.py
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-gateway demo serve test check format sdk chaos chaos-short bench lock migration clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+install: $(VENV)/.installed ## everything, from the hashed locks, into .venv
+
+$(VENV)/.installed: requirements/dev.txt requirements/build.txt requirements/torch.txt
+	@echo "onereel: installing into $(VENV): about 0.4 GB to download with a CPU build of torch (TORCH_INDEX chooses one), 3 GB with the default CUDA build"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) -r requirements/torch.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/build.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+install-gateway: ## the gateway alone, without torch (about 60 MB)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --no-deps --require-hashes -r requirements/gateway.txt
+	@$(PIP) --no-deps --require-hashes -r requirements/build.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+
+demo: install ## one video, from the stock OpenAI SDK to an MP4 on disk
+	@$(BIN)/python docs/demo.py
+
+serve: install ## a lasting server; the first start prints an admin key once
+	@$(BIN)/onereel serve
+
+test: install ## the default suite
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope tests
+
+check: install ## format, lint, types, import contracts, architecture
+	@$(BIN)/ruff format --check $(CHECKED)
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: install ## rewrite in the project's format
+	@$(BIN)/ruff format $(CHECKED)
+	@$(BIN)/ruff check --fix $(CHECKED)
+
+sdk: install ## every method of six OpenAI SDK versions, each run to completed
+	@$(BIN)/python -m tests.sdk.run
+
+chaos-short: install ## kill -9 and friends on both databases, short form
+	@$(BIN)/python -m tests.chaos.run --short
+
+chaos: install ## the full crash suite
+	@$(BIN)/python -m tests.chaos.run
+
+bench: install ## ratios against a named peer and a floor
+	@$(BIN)/python -m tests.bench.run
+
+lock: ## rebuild the locks (needs uv)
+	@sh requirements/lock.sh
+
+clean: ## remove what the commands above made
+	@rm -rf $(VENV) .venvs node_modules out .bench .mypy_cache .ruff_cache .hypothesis
