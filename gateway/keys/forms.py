@@ -33,6 +33,10 @@ class NameForm(_Form):
     name: Name
 
 
+class NoFields(_Form):
+    """A request that says everything in its path."""
+
+
 class KeyForm(_Form):
     """A new key. `models` None means every model; limits None mean none. `expires_at` is in Unix seconds."""
 
@@ -67,8 +71,8 @@ def _bad_request(form: type[BaseModel], error: ValidationError) -> BadRequest:
     first = error.errors(include_url=False)[0]
     param = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        taken = ", ".join(form.model_fields)
-        message = f"Unknown field '{param}'. The fields are: {taken}."
+        taken = ", ".join(form.model_fields) or "none"
+        message = f"Unknown field '{param}'. The fields here are: {taken}."
         return BadRequest(message, param=param, code="unknown_parameter")
     if first["type"] == "missing":
         return BadRequest(

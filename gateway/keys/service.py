@@ -18,7 +18,7 @@ from gateway.keys.forms import KeyChanges, KeyForm, NameForm
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
 from gateway.keys.tokens import digest, new_token, redact
-from gateway.keys.view import public_key, public_organization, public_project
+from gateway.keys.view import deleted_key, public_key, public_organization, public_project
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
 
@@ -217,7 +217,7 @@ class KeyService:
         def write(conn: Connection) -> Json:
             _managed_key(conn, principal, project_id, key_id)
             conn.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now))
-            return {"id": key_id, "object": "organization.project.api_key.deleted", "deleted": True}
+            return deleted_key(key_id)
 
         return await self._changed(principal, write)
 
