@@ -176,7 +176,10 @@ class AccountClient:
         try:
             answer = await self._door.open_trusted(request, timeout, deadline)
         except ProviderError as error:
-            raise _judged(error, multipart) from error
+            verdict = _judged(error, multipart)
+            if verdict is error:
+                raise
+            raise verdict from error
         response = await self._read(answer, max_bytes, deadline)
         if not 200 <= response.status < 300:
             raise error_from(response)

@@ -21,7 +21,7 @@ CONNECTIONS: Final = 128
 KEEPALIVE_SECONDS: Final = 3.0
 
 
-class RefusedUrl(ProviderError, UnsafeUrl):  # noqa: N818 - as its base
+class RefusedUrl(ProviderError, UnsafeUrl):
     """A stranger's URL that is not public, seen before or while connecting. Nothing was sent."""
 
     def __init__(self, message: str) -> None:

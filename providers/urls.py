@@ -24,7 +24,7 @@ _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
-class UnsafeUrl(ValueError):  # noqa: N818 - the name says what is wrong with the value
+class UnsafeUrl(ValueError):
     """The URL must not be opened; the message says why, fit for the client that sent it."""
 
 

@@ -1,0 +1,60 @@
+"""A scripted upstream for tests, as a real server: `python -m providers.testing --port 0`.
+
+Prints {"port": ...} as one line of JSON on stdout once it listens. Tests use `FakeUpstream`.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import sys
+import threading
+
+from providers.testing_client import FakeUpstream
+
+__all__ = ["FakeUpstream"]
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(prog="python -m providers.testing", description="A fake video provider.")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--exit-with-stdin", action="store_true", help="end when stdin is closed")
+    options = parser.parse_args()
+    if options.exit_with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((options.host, options.port))
+        listening.listen(1024)
+        print(json.dumps({"port": listening.getsockname()[1]}), flush=True)  # noqa: T201 - its whole output
+        asyncio.run(_serve(listening))
+
+
+async def _serve(listening: socket.socket) -> None:
+    # Late, so that the port is announced and tests that only want FakeUpstream stay light.
+    import uvicorn  # noqa: PLC0415
+
+    from providers.testing_app import FakeApp  # noqa: PLC0415
+    from providers.testing_http import BreakableProtocol  # noqa: PLC0415
+
+    config = uvicorn.Config(
+        FakeApp(),
+        http=BreakableProtocol,
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        timeout_keep_alive=30,
+    )
+    await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _end_with_stdin() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
