@@ -74,6 +74,8 @@ class SqliteDatabase:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._engine = sqlite_engine(path, clock)
         self._read_engine = sqlite_engine(path, clock, read_only=True)
+        # A new file is switched to WAL while nobody else has it open: SQLite refuses that at once, without waiting.
+        self._engine.connect().close()
         self._ready = threading.Condition()
         self._interactive: deque[Work] = deque()
         self._background: deque[Work] = deque()
