@@ -1,0 +1,130 @@
+"""Frames to MP4: H.264 High, yuv420p, BT.709, the index in front."""
+
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from local_backend import frames as source_frames
+
+Frames = NDArray[np.float32]
+"""Shape (frames, height, width, 3), RGB, 0..1."""
+
+Tick = Callable[[float], None]
+"""Told the share done, 0..1; may raise to stop."""
+
+_OPTIONS = {
+    "preset": "veryfast",
+    "crf": "23",
+    "profile": "high",
+    # x264's AVX-512 code gives other bits from run to run when macroblock-tree and B-frames meet (measured):
+    # without them the same frames are the same file.
+    "x264-params": "mbtree=0:bframes=0",
+}
+_BT709 = 1  # the same number for primaries, transfer and matrix
+_THREADS = 2  # part of the output: x264 splits its work, and so its bits, by thread
+
+
+class Mp4Writer:
+    """Writes frames one by one at a constant rate; the file appears whole or not at all."""
+
+    def __init__(self, path: Path, width: int, height: int, rate: Fraction) -> None:
+        self._path = path
+        self._partial = path.with_suffix(".partial.mp4")
+        self._size = (width, height)
+        self._count = 0
+        self._tick_length = 1 / rate
+        self._container = av.open(str(self._partial), "w", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "yuv420p"
+        context = self._stream.codec_context
+        context.thread_count = _THREADS
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = ColorRange.MPEG.value
+        self._reformatter = VideoReformatter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+        if kind is None:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink(missing_ok=True)
+
+    def add(self, frame: Any) -> None:
+        """Append an av.VideoFrame of any size and format: scaled to the file's, one tick long."""
+        scaled = self._reformatter.reformat(
+            frame,
+            *self._size,
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC,
+        )
+        scaled.pts, scaled.time_base = self._count, self._tick_length
+        scaled.pict_type = 0  # a source's key frames are not ours
+        self._count += 1
+        self._container.mux(self._stream.encode(scaled))
+
+
+def write_clip(
+    path: Path, frames: Frames, *, size: tuple[int, int], rate: int, seconds: int, tick: Tick
+) -> None:
+    """The generated frames as a file of exactly `seconds` at `rate` frames per second and `size` pixels."""
+    total = rate * seconds
+    with Mp4Writer(path, *size, Fraction(rate)) as writer:
+        for done, frame in enumerate(paced(cropped(frames, size), total), 1):
+            writer.add(frame)
+            tick(done / total)
+
+
+def write_joined(path: Path, source: Path, frames: Frames, *, seconds: int, tick: Tick) -> None:
+    """One file at the source's size and pace: all of its frames, then the generated ones for `seconds`."""
+    facts = source_frames.probe_video(source)
+    size = (facts.width // 2 * 2, facts.height // 2 * 2)
+    added = round(seconds * facts.rate)
+    total = max(1, round(facts.duration * facts.rate)) + added
+    done = 0
+    with Mp4Writer(path, *size, facts.rate) as writer:
+        for parts in (source_frames.decoded(source), paced(cropped(frames, size), added)):
+            for frame in parts:
+                writer.add(frame)
+                done += 1
+                tick(min(1.0, done / total))
+
+
+def cropped(frames: Frames, size: tuple[int, int]) -> Frames:
+    """The centre of the frames that has the aspect of `size` (width, height), so that scaling keeps shapes."""
+    height, width = frames.shape[1:3]
+    keep_width = min(width, round(height * size[0] / size[1]))
+    keep_height = min(height, round(width * size[1] / size[0]))
+    left, top = (width - keep_width) // 2, (height - keep_height) // 2
+    return frames[:, top : top + keep_height, left : left + keep_width]
+
+
+def paced(frames: Frames, total: int) -> Iterator[Any]:
+    """`total` av.VideoFrames spread over the generated ones, neighbours blended linearly."""
+    last = len(frames) - 1
+    for index in range(total):
+        position = index * last / max(1, total - 1)
+        low = min(int(position), max(0, last - 1))
+        share = np.float32(position - low)
+        mixed = frames[low] * (1 - share) + frames[min(low + 1, last)] * share
+        pixels = np.ascontiguousarray((mixed * 255 + 0.5).clip(0, 255).astype(np.uint8))
+        yield av.VideoFrame.from_ndarray(pixels, format="rgb24")

@@ -1,0 +1,175 @@
+"""A job's input: the fields of a request, checked and made explicit."""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from local_backend.errors import bad_value
+from local_backend.frames import VideoFacts
+from local_backend.model import (
+    DEFAULT_GUIDANCE,
+    DEFAULT_STEPS,
+    DEFAULT_STRENGTH,
+    MODEL_ID,
+    SECONDS,
+    SIZES,
+)
+from providers.contract import Operation
+
+_MAX_PROMPT_CHARS = 32_000
+_MAX_SEED = 2**63 - 1
+_MAX_SOURCE_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One generation. `seconds` is the length made (for an extension, added); sizes are pixels.
+
+    `total_seconds` is the length of the finished file, rounded to whole seconds, as the API says it.
+    """
+
+    video_id: str
+    attempt_id: str
+    operation: Operation
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    seconds: int
+    total_seconds: int
+    seed: int
+    steps: int
+    guidance: float
+    strength: float
+    media: Path | None
+
+
+def video_id(attempt_id: str) -> str:
+    """The id of an attempt's video: the same for every create of that attempt, in every worker."""
+    return f"video_{hashlib.sha256(attempt_id.encode()).hexdigest()[:32]}"
+
+
+def new_attempt_id() -> str:
+    """An attempt id for a caller that names none."""
+    return f"att_{secrets.token_hex(16)}"
+
+
+def read_attempt_id(fields: Mapping[str, Any]) -> str:
+    """The caller's attempt id, or a new one."""
+    value = fields.get("attempt_id")
+    if value is None:
+        return new_attempt_id()
+    if not isinstance(value, str) or not 1 <= len(value) <= 200:
+        raise bad_value("attempt_id", "attempt_id must be a text of 1 to 200 characters.")
+    return value
+
+
+def read_order(
+    fields: Mapping[str, Any],
+    operation: Operation,
+    media: Path | None,
+    source: VideoFacts | None,
+) -> Order:
+    """Check the fields. `source` is what was found in the source video of an edit, remix or extension."""
+    attempt_id = read_attempt_id(fields)
+    _check_model(fields.get("model"))
+    width, height = _size(fields.get("size"), operation, source)
+    seconds = _seconds(fields.get("seconds"), operation, source)
+    total = seconds
+    if operation is Operation.EXTEND and source is not None:
+        total = max(1, round(source.duration + seconds))
+    return Order(
+        video_id=video_id(attempt_id),
+        attempt_id=attempt_id,
+        operation=operation,
+        prompt=_prompt(fields),
+        negative_prompt=_text(fields, "negative_prompt"),
+        width=width,
+        height=height,
+        seconds=seconds,
+        total_seconds=total,
+        seed=_seed(fields.get("seed"), attempt_id),
+        steps=int(_number(fields, "num_inference_steps", DEFAULT_STEPS, 2, 100)),
+        guidance=_number(fields, "guidance_scale", DEFAULT_GUIDANCE, 1, 20),
+        strength=_number(fields, "strength", DEFAULT_STRENGTH, 0.05, 1),
+        media=media,
+    )
+
+
+def _check_model(model: Any) -> None:
+    if model not in (None, "", MODEL_ID):
+        raise bad_value("model", f"This worker serves '{MODEL_ID}', not '{model}'.", code="model_not_found")
+
+
+def _prompt(fields: Mapping[str, Any]) -> str:
+    prompt = _text(fields, "prompt")
+    if not prompt.strip():
+        raise bad_value("prompt", "prompt is required.", code="missing_required_parameter")
+    return prompt
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name) or ""
+    if not isinstance(value, str):
+        raise bad_value(name, f"{name} must be a text.")
+    if len(value) > _MAX_PROMPT_CHARS:
+        raise bad_value(name, f"{name} may have at most {_MAX_PROMPT_CHARS} characters.")
+    return value
+
+
+def _size(value: Any, operation: Operation, source: VideoFacts | None) -> tuple[int, int]:
+    """An extension keeps its source's pixel size; an edit without a size does too."""
+    if source is not None and (operation is Operation.EXTEND or value in (None, "")):
+        return source.width // 2 * 2, source.height // 2 * 2
+    size = value or SIZES[0]
+    if size not in SIZES:
+        raise bad_value("size", f"size must be one of {', '.join(SIZES)}.")
+    width, height = size.split("x")
+    return int(width), int(height)
+
+
+def _seconds(value: Any, operation: Operation, source: VideoFacts | None) -> int:
+    """Whole seconds. An edit takes any length up to the longest source; its own source's length if unsaid."""
+    edits = source is not None and operation is not Operation.EXTEND
+    if value in (None, ""):
+        return max(1, round(source.duration)) if edits and source else int(SECONDS[0])
+    seconds = _whole(value)
+    if edits and 1 <= seconds <= _MAX_SOURCE_SECONDS:
+        return int(seconds)
+    if str(seconds) not in SECONDS:
+        raise bad_value("seconds", f"seconds must be one of {', '.join(SECONDS)}.")
+    return int(seconds)
+
+
+def _whole(value: Any) -> Fraction:
+    try:
+        return Fraction(str(value))
+    except (ValueError, ZeroDivisionError):
+        raise bad_value("seconds", "seconds must be a number.") from None
+
+
+def _seed(value: Any, attempt_id: str) -> int:
+    """The caller's seed, or one that the attempt id fixes, so that a lost job comes back the same."""
+    if value in (None, ""):
+        return int.from_bytes(hashlib.sha256(f"seed:{attempt_id}".encode()).digest()[:8]) & _MAX_SEED
+    seed = str(value)
+    if not seed.isascii() or not seed.isdigit() or int(seed) > _MAX_SEED:
+        raise bad_value("seed", f"seed must be a whole number from 0 to {_MAX_SEED}.")
+    return int(seed)
+
+
+def _number(fields: Mapping[str, Any], name: str, default: float, low: float, high: float) -> float:
+    value = fields.get(name)
+    if value in (None, ""):
+        return default
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise bad_value(name, f"{name} must be a number.") from None
+    if not low <= number <= high:
+        raise bad_value(name, f"{name} must be from {low:g} to {high:g}.")
+    return number
