@@ -41,7 +41,7 @@ class Storage:
         return await self.put(key, _once(data), content_type=content_type)
 
     async def put_file(self, key: str, path: Path, *, content_type: str) -> Stored:
-        """Write a copy of a local file."""
+        """Write a local file, which the caller may delete afterwards but never change."""
         return await self._backend.put_file(check_key(key), path, content_type)
 
     def stream(self, key: str, *, start: int = 0, length: int | None = None) -> AsyncGenerator[bytes]:

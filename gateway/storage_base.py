@@ -68,7 +68,7 @@ class Backend(Protocol):
         ...
 
     async def put_file(self, key: str, path: Path, content_type: str) -> Stored:
-        """Write a copy of a local file."""
+        """Write a local file, which the caller may delete afterwards but never change."""
         ...
 
     def stream(self, key: str, start: int, length: int | None) -> AsyncGenerator[bytes]:
