@@ -205,5 +205,5 @@ SourceVideo = Annotated[VideoRef, BeforeValidator(_video), WithJsonSchema(_VIDEO
 Clip = Annotated[Upload, BeforeValidator(_clip), WithJsonSchema(_BINARY)]
 CharacterId = Annotated[str, BeforeValidator(_character), WithJsonSchema(_object("id", MAX_ID_CHARS))]
 Metadata = Annotated[dict[str, str], BeforeValidator(_metadata), WithJsonSchema(_METADATA_SCHEMA)]
-Whole = Annotated[int, BeforeValidator(_not_bool)]
-Usd = Annotated[Decimal, BeforeValidator(_not_bool), Field(ge=0, max_digits=15, decimal_places=6)]
+NOT_BOOL: Final = BeforeValidator(_not_bool)
+Usd = Annotated[Decimal, Field(ge=0, max_digits=15, decimal_places=6), NOT_BOOL]

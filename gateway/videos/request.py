@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from gateway.errors import BadRequest
 from gateway.videos.capabilities import shaped
 from gateway.videos.fields import (
+    NOT_BOOL,
     CharacterId,
     Clip,
     Image,
@@ -26,7 +27,6 @@ from gateway.videos.fields import (
     SourceVideo,
     Text,
     Usd,
-    Whole,
 )
 
 ServiceTier = Literal["flex", "default", "priority"]
@@ -44,8 +44,9 @@ def _options(value: Any) -> Any:
 
 
 ProviderOptions = Annotated[dict[str, Any], BeforeValidator(_options), WithJsonSchema({"type": "object"})]
-Seed = Annotated[Whole, Field(ge=0, le=2**32 - 1)]
-Fps = Annotated[Whole, Field(ge=1, le=240)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1), NOT_BOOL]
+Fps = Annotated[int, Field(ge=1, le=240), NOT_BOOL]
+Count = Annotated[int, Field(ge=1, le=10), NOT_BOOL]
 Ratio = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}:[1-9][0-9]{0,2}$")]
 Resolution = Annotated[str, Field(pattern=r"^[1-9][0-9]{2,3}p$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
@@ -66,7 +67,7 @@ class VideoBody(_Body):
     seed: Seed | None = None
     fps: Fps | None = None
     audio: bool | None = None
-    n: Annotated[Whole, Field(ge=1, le=10)] = 1
+    n: Count = 1
     max_cost: Usd | None = None
     service_tier: ServiceTier = "default"
     metadata: Metadata | None = None

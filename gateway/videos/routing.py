@@ -100,7 +100,7 @@ class Catalogue:
         today = self._today()
         return [model for model in self._models.values() if _open_routes(model, today)]
 
-    def resolve(self, model: str | None) -> Model:
+    def resolve(self, model: str | None, param: str = "model") -> Model:
         """Find a model by name or alias, None for the default, with its routes that are still open.
 
         NotFound (model_not_found) for an unknown or retired name, Unavailable while there is no model at all.
@@ -115,14 +115,14 @@ class Catalogue:
             known = ", ".join(listed([each.id for each in self.models()])) or "none yet"
             raise NotFound(
                 f"The model '{name}' does not exist here. Available models: {known}.",
-                param="model",
+                param=param,
                 code="model_not_found",
             )
         routes = _open_routes(found, self._today())
         if not routes:
             raise NotFound(
                 f"The model '{name}' was shut down on {found.shutdown_date}; GET /v1/models lists its successors.",
-                param="model",
+                param=param,
                 code="model_not_found",
             )
         return found if len(routes) == len(found.routes) else Model(found.id, routes)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Column
+from sqlalchemy import Column, RowMapping
 
 from billing.money import format_usd
 from gateway.videos.states import PUBLIC, State
 from gateway.videos.tables import videos
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any] | RowMapping
 """A row of `videos` by column name: `.mappings()` of a result, or the values about to be inserted."""
 
 _SHOWN: Final = (

@@ -1,0 +1,166 @@
+"""The one transaction of a create: video rows, job rows, holds and the idempotency record, for many callers at once.
+
+Set-based: a refused item is an exception in the answer and leaves its neighbours alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from billing.ledger import Hold, InsufficientCredit, LedgerConflict, hold_many
+from gateway.db import now_ms
+from gateway.errors import NotFound, QuotaExceeded
+from gateway.idempotency.service import AlreadyRecordedError, Claim, forget, record
+from gateway.jobs.tables import jobs
+from gateway.videos.sources import still_there
+from gateway.videos.tables import videos
+from gateway.videos.view import PUBLIC_COLUMNS, Row
+
+RETRY_WINDOW_MS: Final = 30 * 60 * 1000
+"""How long after its first create an SDK's retry may still claim it."""
+
+_INSERT_VIDEOS = insert(videos).values(deadline=now_ms() + bindparam("deadline_in"))
+_INSERT_JOBS = insert(jobs).values(due=now_ms())
+
+
+@dataclass(frozen=True, slots=True)
+class NewVideos:
+    """One accepted request: all of its videos, or none. Rows by column name; `deadline_in` in milliseconds.
+
+    `retry` is the SDK's retry count, 0 where the request is no retry or carries an Idempotency-Key.
+    """
+
+    rows: Sequence[dict[str, Any]]
+    jobs: Sequence[dict[str, Any]]
+    holds: Sequence[Hold]
+    answer: dict[str, Any]
+    created_at: int
+    claim: Claim | None = None
+    retry: int = 0
+    source_video_id: str | None = None
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The first video: the one that the answer shows."""
+        return self.rows[0]
+
+
+Inserted = Row | None
+"""None: all rows are new. A row: the earlier video whose answer this retry had lost."""
+
+_Result = Inserted | Exception
+
+
+def insert_videos(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]:
+    """Carry out every item it can; one whose rows break a constraint fails by itself."""
+    try:
+        with conn.begin_nested():
+            return _insert(conn, items)
+    except (IntegrityError, LedgerConflict) as error:
+        if len(items) == 1:
+            return [error]
+    return [_alone(conn, item) for item in items]
+
+
+def _alone(conn: Connection, item: NewVideos) -> _Result:
+    try:
+        with conn.begin_nested():
+            return _insert(conn, [item])[0]
+    except (IntegrityError, LedgerConflict) as error:
+        return error
+
+
+def _insert(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]:
+    results: list[_Result] = [None] * len(items)
+    fresh: list[int] = []
+    for n, item in enumerate(items):
+        refusal = _precheck(conn, item)
+        if refusal is None:
+            fresh.append(n)
+        else:
+            results[n] = refusal
+    accepted = []
+    for n, refused in zip(fresh, _hold(conn, [items[n] for n in fresh]), strict=True):
+        if refused is None:
+            accepted.append(items[n])
+        else:
+            forget(conn, items[n].claim)
+            results[n] = refused
+    if accepted:
+        conn.execute(_INSERT_VIDEOS, [row for item in accepted for row in item.rows])
+        conn.execute(_INSERT_JOBS, [job for item in accepted for job in item.jobs])
+    return results
+
+
+def _precheck(conn: Connection, item: NewVideos) -> Row | Exception | None:
+    """Answer a retry by its first create, and refuse what another transaction has overtaken."""
+    if item.retry and (earlier := _claim_earlier(conn, item)) is not None:
+        return earlier
+    source = item.source_video_id
+    if source is not None and not still_there(conn, item.head["project_id"], source):
+        return NotFound(f"No video '{source}' in this project.", param="video", code="video_not_found")
+    if item.claim is not None:
+        try:
+            record(conn, item.claim, 200, item.answer, item.created_at)
+        except AlreadyRecordedError as error:
+            return error
+    return None
+
+
+def _claim_earlier(conn: Connection, item: NewVideos) -> Row | None:
+    """Claim the oldest equal create that no retry of this count has claimed: two honest twins stay two."""
+    c, head = videos.c, item.head
+    earlier = (
+        select(c.id)
+        .where(
+            c.fingerprint == head["fingerprint"],
+            c.created_at > item.created_at - RETRY_WINDOW_MS,
+            c.project_id == head["project_id"],
+            c.retry_claims < item.retry,
+            c.deleted_at.is_(None),
+        )
+        .order_by(c.created_at, c.id)
+        .limit(1)
+        .with_for_update()
+    )
+    video_id = conn.execute(earlier).scalar()
+    if video_id is None:
+        return None
+    return (
+        conn.execute(
+            update(videos).where(c.id == video_id).values(retry_claims=item.retry).returning(*PUBLIC_COLUMNS)
+        )
+        .mappings()
+        .one()
+    )
+
+
+def _hold(conn: Connection, items: Sequence[NewVideos]) -> list[Exception | None]:
+    """Set the money of each item aside; a group is held whole or not at all."""
+    refused: list[Exception | None] = [None] * len(items)
+    singles = [n for n, item in enumerate(items) if len(item.holds) == 1]
+    if singles:
+        answers = hold_many(conn, [items[n].holds[0] for n in singles])
+        for n, answer in zip(singles, answers, strict=True):
+            refused[n] = _public(answer)
+    for n, item in enumerate(items):
+        if len(item.holds) > 1:
+            refused[n] = _public(_hold_group(conn, item.holds))
+    return refused
+
+
+def _hold_group(conn: Connection, holds: Sequence[Hold]) -> Exception | None:
+    with conn.begin_nested() as savepoint:
+        refusal = next((answer for answer in hold_many(conn, holds) if answer is not None), None)
+        if refusal is not None:
+            savepoint.rollback()
+    return refusal
+
+
+def _public(refusal: Exception | None) -> Exception | None:
+    if isinstance(refusal, InsufficientCredit):
+        return QuotaExceeded(f"{refusal} Add credit, or ask for fewer or shorter videos.")
+    return refusal
