@@ -17,6 +17,13 @@ from gateway.schema import METADATA
 from gateway.settings import Settings
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Each run gets a directory of its own: pytest's shared one is swept by other runs on the same machine."""
+    if not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="onereel-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
