@@ -40,3 +40,7 @@ class SendTestForm(_Form):
     """The type of the sample event."""
 
     event_type: EventType
+
+
+class NoFields(_Form):
+    """An action that takes no fields."""

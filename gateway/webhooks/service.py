@@ -106,7 +106,7 @@ class WebhookService:
         return public_endpoint(await self._endpoint(project_id, endpoint_id))
 
     async def list_endpoints(self, project_id: str, query: PageQuery) -> Page:
-        """List endpoints, newest first, without the default one."""
+        """List endpoints, without the default one."""
         page = await self._db.read(lambda conn: store.page_of_endpoints(conn, project_id, query))
         return Page([public_endpoint(row) for row in page.rows], page.has_more)
 
@@ -203,7 +203,7 @@ class WebhookService:
         return answer
 
     async def list_deliveries(self, project_id: str, endpoint_id: str, query: PageQuery) -> Page:
-        """List what was or will be sent to an endpoint, newest first."""
+        """List what was or will be sent to an endpoint."""
         url = await self._url(project_id, endpoint_id)
         page = await self._db.read(
             lambda conn: store.page_of_deliveries(conn, project_id, endpoint_id, query)

@@ -15,10 +15,11 @@ from gateway.webhooks.view import DEFAULT_ENDPOINT
 
 @dataclass(frozen=True, slots=True)
 class PageQuery:
-    """Which part of a list, newest first: at most `limit` rows after the id `after`."""
+    """Which part of a list: at most `limit` rows after the id `after`."""
 
     limit: int = 20
     after: str | None = None
+    descending: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def count_endpoints(conn: Connection, project_id: str) -> int:
 
 
 def page_of_endpoints(conn: Connection, project_id: str, query: PageQuery) -> PageRows:
-    """Read live endpoints, newest first. BadRequest for an unknown cursor."""
+    """Read live endpoints. BadRequest for an unknown cursor."""
     return _page(conn, endpoints, _live(project_id), query)
 
 
@@ -76,7 +77,7 @@ def delete_endpoint(conn: Connection, project_id: str, endpoint_id: str, now: in
 
 
 def page_of_deliveries(conn: Connection, project_id: str, endpoint_id: str, query: PageQuery) -> PageRows:
-    """Read deliveries, newest first. BadRequest for an unknown cursor."""
+    """Read deliveries. BadRequest for an unknown cursor."""
     return _page(conn, outbox, select(outbox).where(*_deliveries(project_id, endpoint_id)), query)
 
 
@@ -122,6 +123,8 @@ def _page(conn: Connection, table: Table, statement: Select[Any], query: PageQue
     if query.after is not None:
         if conn.execute(statement.where(table.c.id == query.after)).first() is None:
             raise BadRequest(f"'{query.after}' is not in this list.", param="after", code="invalid_cursor")
-        statement = statement.where(table.c.id < query.after)
-    rows = conn.execute(statement.order_by(table.c.id.desc()).limit(query.limit + 1)).all()
+        beyond = table.c.id < query.after if query.descending else table.c.id > query.after
+        statement = statement.where(beyond)
+    order = table.c.id.desc() if query.descending else table.c.id
+    rows = conn.execute(statement.order_by(order).limit(query.limit + 1)).all()
     return PageRows(rows[: query.limit], len(rows) > query.limit)
