@@ -68,7 +68,7 @@ def configure_logging(log_format: Literal["json", "console"], level: str) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    for name in ("httpx", "httpcore", "aiohttp.access", "uvicorn.access"):
+    for name in ("httpx", "httpcore", "aiohttp.access", "uvicorn.access", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
@@ -149,8 +149,8 @@ class Metrics:
         self._storage_bytes.set(count)
 
     def exposition(self) -> tuple[bytes, str]:
-        """Render everything: the text and its media type."""
-        return generate_latest(self.registry), CONTENT_TYPE_LATEST
+        """Render everything: the text (UTF-8) and its media type, without the charset."""
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self.registry)

@@ -63,8 +63,8 @@ def _http_message(request: Request[Any, Any, Any], error: HTTPException) -> str:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return f"Unknown request URL: {method} {path}. See /docs for the paths there are."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("allow", "")
-        return f"The method {method} is not allowed on {path}. Use {allowed.replace(', ', ' or ')}."
+        allowed = sorted(set((error.headers or {}).get("allow", "").split(", ")) - {"OPTIONS"})
+        return f"The method {method} is not allowed on {path}. Use {' or '.join(allowed)}."
     return error.detail
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, false
 
 from gateway.db import Database
 from gateway.errors import Forbidden
+from gateway.figures import Figures
 from gateway.http.openapi import documented
 from gateway.idempotency.tables import idempotency_records
 from gateway.settings import Settings
@@ -76,7 +77,7 @@ class Readiness:
         return found
 
 
-def health_handlers(readiness: Readiness, metrics: Metrics) -> list[Any]:
+def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) -> list[Any]:
     """Make the handlers of one application."""
 
     @get("/health/live", sync_to_thread=False, summary="Liveness", tags=["health"])
@@ -94,18 +95,20 @@ def health_handlers(readiness: Readiness, metrics: Metrics) -> list[Any]:
 
     @get(
         "/metrics",
-        sync_to_thread=False,
         summary="Metrics",
         tags=["health"],
         operation_class=documented(media=["text/plain"]),
     )
-    def exposition(request: Request[Any, Any, Any], settings: NamedDependency[Settings]) -> Response[bytes]:
+    async def exposition(
+        request: Request[Any, Any, Any], settings: NamedDependency[Settings]
+    ) -> Response[bytes]:
         """Show Prometheus metrics, to this machine or whoever holds `metrics.token`."""
         if not _may_read(request, settings):
             raise Forbidden(
                 "Metrics are shown to this machine only. Set ONEREEL_METRICS__TOKEN and send it as a bearer token.",
                 code="metrics_not_allowed",
             )
+        await figures.refresh()
         text, media_type = metrics.exposition()
         return Response(text, media_type=media_type)
 

@@ -1,0 +1,206 @@
+"""The composition root: builds every part of one process, starts and stops what runs beside the requests."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.middleware import DefineMiddleware
+
+from gateway.adapters import Adapters
+from gateway.background import Runs, running
+from gateway.clock import Clock
+from gateway.crypto import open_secret_box
+from gateway.db_open import open_database
+from gateway.events import Hints
+from gateway.figures import Figures
+from gateway.files.service import FileService
+from gateway.http.auth import Authentication, provide_principal
+from gateway.http.content import ContentController
+from gateway.http.dependencies import provided, resolve_in_turn
+from gateway.http.docs import docs_handlers
+from gateway.http.errors import EXCEPTION_HANDLERS
+from gateway.http.files import FilesController
+from gateway.http.health import Readiness, health_handlers
+from gateway.http.keys import OrganizationsController, ProjectsController
+from gateway.http.models import ModelsController
+from gateway.http.openapi import openapi_config
+from gateway.http.request_id import RequestContext
+from gateway.http.videos import VideosController
+from gateway.http.webhook_endpoints import WebhookEndpointsController
+from gateway.idempotency.service import Idempotency
+from gateway.jobs.context import JobContext, Milestone, no_milestone
+from gateway.jobs.outbox import Outbox
+from gateway.jobs.pace import Paces
+from gateway.jobs.runner import Runner
+from gateway.keys.limits import RequestLimits
+from gateway.keys.service import KeyService
+from gateway.media.fetch import MediaFetcher
+from gateway.media.pool import MediaTools
+from gateway.migrate import ensure_schema
+from gateway.retention import Retention
+from gateway.services import Services
+from gateway.settings import Settings
+from gateway.storage import Storage
+from gateway.telemetry import Metrics, configure_logging
+from gateway.videos.content import VideoContent
+from gateway.videos.routing import Catalogue
+from gateway.videos.service import VideoService
+from gateway.webhooks.sending import Sender
+from gateway.webhooks.service import WebhookService
+from providers.http import HttpDoor
+from providers.registry import build_adapter
+
+log = structlog.get_logger(__name__)
+
+VERSION: Final = version("onereel")
+
+
+@dataclass(frozen=True)
+class _Process:
+    """The services, and what only the lifespan touches."""
+
+    services: Services
+    door: HttpDoor
+    background: tuple[Runs, ...]
+    readiness: Readiness
+    figures: Figures
+
+
+def create_app(
+    settings: Settings, *, clock: Clock | None = None, milestone: Milestone | None = None
+) -> Litestar:
+    """Build the application. Opens files and starts tasks only in its lifespan.
+
+    `milestone` is called where a crash matters (see `gateway.jobs.context`).
+    """
+    configure_logging(settings.log_format, settings.log_level)
+    process = _build(settings, clock or Clock(), milestone or no_milestone)
+    services = process.services
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        async with _running(process):
+            yield
+
+    app = Litestar(
+        route_handlers=[
+            VideosController,
+            ContentController,
+            ModelsController,
+            FilesController,
+            WebhookEndpointsController,
+            ProjectsController,
+            OrganizationsController,
+            *health_handlers(process.readiness, services.metrics, process.figures),
+            *docs_handlers(),
+        ],
+        dependencies={
+            **provided(services.by_name()),
+            "principal": Provide(provide_principal, sync_to_thread=False),
+        },
+        middleware=[DefineMiddleware(Authentication, keys=services.keys, limits=services.limits)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=openapi_config(VERSION),
+        logging_config=None,
+        request_max_body_size=settings.limits.json_bytes,
+        lifespan=[lifespan],
+    )
+    resolve_in_turn(app)
+    # Around routing, so that unknown paths and wrong methods get their request id too.
+    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics)
+    return app
+
+
+def _build(settings: Settings, clock: Clock, milestone: Milestone) -> _Process:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    upload_dir, work_dir = settings.data_dir / "uploads", settings.data_dir / "work"
+    for folder in (upload_dir, work_dir):
+        folder.mkdir(exist_ok=True)
+    db = open_database(settings, clock)
+    storage = Storage(settings.resolved_storage_url)
+    media = MediaTools(settings.limits)
+    catalogue, hints, metrics = Catalogue(settings), Hints(), Metrics()
+    door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
+    secrets = open_secret_box(settings)
+    services = Services(
+        settings=settings,
+        clock=clock,
+        db=db,
+        storage=storage,
+        media=media,
+        catalogue=catalogue,
+        keys=KeyService(db, clock, settings),
+        limits=RequestLimits(settings),
+        idempotency=Idempotency(db, clock),
+        videos=VideoService(
+            db,
+            clock,
+            settings,
+            catalogue=catalogue,
+            storage=storage,
+            media=media,
+            hints=hints,
+            upload_dir=upload_dir,
+        ),
+        content=VideoContent(db, storage, media, clock),
+        files=FileService(db, storage, media, clock),
+        webhooks=WebhookService(
+            db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
+        ),
+        hints=hints,
+        metrics=metrics,
+        upload_dir=upload_dir,
+    )
+    context = JobContext(
+        db=db,
+        clock=clock,
+        storage=storage,
+        media=media,
+        fetcher=MediaFetcher(door),
+        catalogue=catalogue,
+        adapter=Adapters(partial(build_adapter, http=door)),
+        hints=hints,
+        settings=settings,
+        metrics=metrics,
+        work_dir=work_dir,
+        paces=Paces(clock.monotonic),
+        milestone=milestone,
+    )
+    background: list[Runs] = []
+    if settings.jobs.enabled:
+        outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
+        retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
+        background = [retention, outbox, Runner(context)]
+    readiness = Readiness(db, storage, catalogue)
+    return _Process(services, door, tuple(background), readiness, Figures(db, clock, metrics))
+
+
+@asynccontextmanager
+async def _running(process: _Process) -> AsyncIterator[None]:
+    """Migrate, make the first key, start what runs beside; stop in reverse order, connections last."""
+    services = process.services
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(services.db.close)
+        stack.push_async_callback(process.door.close)
+        stack.push_async_callback(services.media.close)
+        await ensure_schema(services.settings)
+        _show_once(await services.keys.bootstrap())
+        for part in process.background:
+            await stack.enter_async_context(running(part))
+        process.readiness.started = True
+        log.info("started", version=VERSION, database=services.db.dialect)
+        yield
+        process.readiness.stopping = True
+
+
+def _show_once(admin_key: str | None) -> None:
+    """Tell the operator the first key. Not through the log: logs are kept and shipped."""
+    if admin_key is not None:
+        print(f"Admin API key (shown only this once): {admin_key}", file=sys.stderr, flush=True)  # noqa: T201

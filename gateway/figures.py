@@ -1,0 +1,50 @@
+"""Gauges that are read from the database when somebody asks for metrics."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from gateway.clock import Clock
+from gateway.db import Database, now_ms
+from gateway.jobs.tables import jobs, outbox
+from gateway.retention import used_bytes
+from gateway.telemetry import Metrics
+
+_STORAGE_SECONDS: Final = 30.0  # a sum over every video
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    by_state: dict[str, int]
+    queue_age_ms: int
+    outbox_pending: int
+
+
+class Figures:
+    """Fills the gauges; safe to ask often."""
+
+    def __init__(self, db: Database, clock: Clock, metrics: Metrics) -> None:
+        self._db = db
+        self._clock = clock
+        self._metrics = metrics
+        self._storage_until = float("-inf")
+
+    async def refresh(self) -> None:
+        """Read what has changed since the last time."""
+        work = await self._db.read(_work)
+        self._metrics.set_jobs(work.by_state, work.queue_age_ms / 1000)
+        self._metrics.set_outbox_pending(work.outbox_pending)
+        if self._clock.monotonic() >= self._storage_until:
+            self._storage_until = self._clock.monotonic() + _STORAGE_SECONDS
+            self._metrics.set_storage_bytes(await self._db.read(used_bytes))
+
+
+def _work(conn: Connection) -> _Work:
+    counted = conn.execute(select(jobs.c.state, func.count().label("total")).group_by(jobs.c.state)).all()
+    waiting = jobs.c.lease_until <= now_ms()
+    age = conn.execute(
+        select(now_ms() - func.min(jobs.c.due)).where(jobs.c.due <= now_ms(), waiting)
+    ).scalar_one()
+    pending = conn.execute(select(func.count()).where(outbox.c.state == "pending")).scalar_one()
+    return _Work({row.state: row.total for row in counted}, max(0, int(age or 0)), pending)

@@ -1,0 +1,47 @@
+"""What one process works with, made once by the composition root and handed to handlers by name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gateway.clock import Clock
+from gateway.db import Database
+from gateway.events import Hints
+from gateway.files.service import FileService
+from gateway.idempotency.service import Idempotency
+from gateway.keys.limits import RequestLimits
+from gateway.keys.service import KeyService
+from gateway.media.pool import MediaTools
+from gateway.settings import Settings
+from gateway.storage import Storage
+from gateway.telemetry import Metrics
+from gateway.videos.content import VideoContent
+from gateway.videos.routing import Catalogue
+from gateway.videos.service import VideoService
+from gateway.webhooks.service import WebhookService
+
+
+@dataclass(frozen=True)
+class Services:
+    """Every service of the process. Each field is a dependency of handlers under its own name."""
+
+    settings: Settings
+    clock: Clock
+    db: Database
+    storage: Storage
+    media: MediaTools
+    catalogue: Catalogue
+    keys: KeyService
+    limits: RequestLimits
+    idempotency: Idempotency
+    videos: VideoService
+    content: VideoContent
+    files: FileService
+    webhooks: WebhookService
+    hints: Hints
+    metrics: Metrics
+    upload_dir: Path
+
+    def by_name(self) -> dict[str, Any]:
+        """List them as handlers ask for them."""
+        return dict(vars(self))
