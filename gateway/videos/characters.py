@@ -1,9 +1,10 @@
 """Characters: a name and a short reference clip of the project, shown to models that take them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, insert, select
@@ -20,6 +21,8 @@ from gateway.videos.request import CharacterBody, parse
 from providers.contract import MediaRole
 
 log = structlog.get_logger(__name__)
+
+_CHARACTER_ID: Final = re.compile(r"char_[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +70,11 @@ class Characters:
         query = select(characters).where(
             characters.c.id == character_id, characters.c.project_id == project_id
         )
-        row = await self.db.read(lambda conn: conn.execute(query).mappings().first())
+        known = _CHARACTER_ID.fullmatch(character_id) is not None
+        row = await self.db.read(lambda conn: conn.execute(query).mappings().first()) if known else None
         if row is None:
             raise NotFound(
-                f"No character '{character_id}' in this project.",
+                f"No character '{character_id[:100]}' in this project.",
                 param="character_id",
                 code="character_not_found",
             )

@@ -71,6 +71,7 @@ class VideoService:
 
     async def remix(self, call: Call, video_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Make a new version of a video from another prompt."""
+        _check_id(video_id)
         body = parse(RemixBody, fields)
         async with self._creation.entered(call):
             return await self._creation.create(
@@ -101,11 +102,13 @@ class VideoService:
 
     async def retrieve(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Read a video."""
+        _check_id(video_id)
         found = await self._db.read(lambda conn: lists.find(conn, principal.project_id, video_id))
         return _existing(found, video_id)
 
     async def retrieve_versioned(self, principal: Principal, video_id: str) -> tuple[int, dict[str, Any]]:
         """Read a video with its version, which rises with every visible change."""
+        _check_id(video_id)
         found = await self._db.read(lambda conn: lists.find_versioned(conn, principal.project_id, video_id))
         if found is None:
             raise _not_found(video_id)
@@ -130,12 +133,14 @@ class VideoService:
 
     async def cancel(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Ask for the end of a live video; an ended one stays as it is."""
+        _check_id(video_id)
         found = await self._db.write(lambda conn: removal.cancel(conn, principal.project_id, video_id))
         self._hints.jobs.set()
         return _existing(found, video_id)
 
     async def delete(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Remove a video: a live one is cancelled, its prompt and bytes go as soon as nothing needs them."""
+        _check_id(video_id)
         deleted = await self._db.write(lambda conn: removal.delete(conn, principal.project_id, video_id))
         if deleted is None:
             raise _not_found(video_id)
@@ -151,6 +156,12 @@ class VideoService:
         if video["status"] in _ENDED:
             return None
         return POLL_LOCAL_MS if self._catalogue.is_local(video["model"]) else POLL_REMOTE_MS
+
+
+def _check_id(video_id: str) -> None:
+    """Refuse what cannot be an id before the database sees it."""
+    if not _VIDEO_ID.fullmatch(video_id):
+        raise _not_found(video_id)
 
 
 def _existing(video: dict[str, Any] | None, video_id: str) -> dict[str, Any]:
