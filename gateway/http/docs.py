@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from litestar import MediaType, Request, Response, get
+from litestar.params import FromPath
 
 from gateway.errors import NotFound
 from gateway.http.openapi import build_document, for_swagger_ui
@@ -75,7 +76,7 @@ def docs_handlers() -> list[Any]:
         return Response(_START, media_type="text/javascript")
 
     @get("/docs/{name:str}", include_in_schema=False, sync_to_thread=True)
-    def asset(name: str) -> Response[bytes]:
+    def asset(name: FromPath[str]) -> Response[bytes]:
         media_type = _ASSETS.get(name)
         if media_type is None:
             raise NotFound(f"There is no file '{name[:100]}' in the API reference.", code="unknown_path")

@@ -1,5 +1,6 @@
 """Every answer that is not 2xx, in OpenAI's envelope: our own errors, Litestar's, and what nobody foresaw."""
 
+import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ _CODES: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
 }
 _NEVER_RETRY: Final = frozenset(_CODES) - {HTTPStatus.TOO_MANY_REQUESTS}
+_NAMED: Final = re.compile(r"parameter '([^']+)'")
 
 
 def field_error(error: ValidationError, *, code: str | None = None) -> BadRequest:
@@ -75,8 +77,11 @@ def _validation_error(
     first = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     details = first if isinstance(first, dict) else {}
     param = details.get("key")
-    reason = details.get("message") or error.detail
-    message = f"Invalid value for '{param}': {reason}" if param else error.detail.partition(" for ")[0]
+    message = f"Invalid value for '{param}': {details.get('message') or error.detail}"
+    if param is None:
+        message = error.detail.partition(" for ")[0]
+        named = _NAMED.search(message)
+        param = named[1] if named else None
     bad = BadRequest(message if message.endswith(".") else f"{message}.", param=param)
     return _respond(bad.status, bad.envelope(), bad.headers)
 

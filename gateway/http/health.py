@@ -3,7 +3,6 @@
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from litestar.di import NamedDependency
 from sqlalchemy import Connection, delete, false
 
 from gateway.db import Database
-from gateway.errors import Forbidden
+from gateway.errors import Forbidden, Unavailable
 from gateway.figures import Figures
 from gateway.http.openapi import documented
 from gateway.idempotency.tables import idempotency_records
@@ -86,12 +85,12 @@ def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) ->
         return {"status": "ok"}
 
     @get("/health/ready", summary="Readiness", tags=["health"])
-    async def ready() -> Response[dict[str, Any]]:
+    async def ready() -> dict[str, str]:
         """Answer 200 when a video would be accepted, else 503 with what is missing."""
         problems = await readiness.problems()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        body = {"status": "unavailable" if problems else "ok", "problems": problems}
-        return Response(body, status_code=status)
+        if problems:
+            raise Unavailable(f"Not ready: {'; '.join(problems)}.", code="not_ready")
+        return {"status": "ok"}
 
     @get(
         "/metrics",
