@@ -21,7 +21,7 @@ Tick = Callable[[float], None]
 
 _OPTIONS = {
     "preset": "veryfast",
-    "crf": "23",
+    "crf": "26",
     "profile": "high",
     # x264's AVX-512 code gives other bits from run to run when macroblock-tree and B-frames meet (measured):
     # without them the same frames are the same file.

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,25 +16,13 @@ import torch
 from local_backend import encode, frames
 from local_backend.errors import OutOfMemory
 from local_backend.families import tiny_wan
+from local_backend.jobs import Report
 from local_backend.model import FRAMES_PER_SECOND, NATIVE_FRAMES, native_size
 from local_backend.order import Order
 from providers.contract import Operation
 
 _PROMPT_TOKENS = 128
 _STEPS_KEPT = 200
-
-
-class Report(Protocol):
-    """Where a running job tells how far it is; every method raises Cancelled once the job is cancelled."""
-
-    def stage(self, name: str) -> None:
-        """A new stage began: encode, denoise, decode or mux."""
-
-    def step(self, done: int, total: int) -> None:
-        """A denoising step ended."""
-
-    def muxed(self, share: float) -> None:
-        """This share (0..1) of the file is written."""
 
 
 class Engine:

@@ -37,9 +37,9 @@ class MediaError(Exception):
     """An input file that is not the image or video it should be; the message is fit for the client."""
 
 
-class Cancelled(Exception):  # noqa: N818  (a request, not a fault)
+class Cancelled(Exception):
     """The job was cancelled; raised at a step boundary."""
 
 
-class OutOfMemory(Exception):  # noqa: N818  (named like the condition)
+class OutOfMemory(Exception):
     """The device has not enough memory for the job."""

@@ -13,7 +13,7 @@ SECONDS: Final = ("4",)
 NATIVE_SIZE: Final = "144x256"
 FRAMES_PER_SECOND: Final = 24
 NATIVE_FRAMES: Final = 17  # Wan makes 4k + 1
-DEFAULT_STEPS: Final = 8
+DEFAULT_STEPS: Final = 12
 DEFAULT_GUIDANCE: Final = 3.0
 DEFAULT_STRENGTH: Final = 0.7
 

@@ -1,0 +1,130 @@
+"""`python -m local_backend`: listen, say where on stdout as one JSON line, then load the model and work."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from local_backend.jobs import Generates, Jobs
+from local_backend.lifetime import follow_parent, own_folder
+from local_backend.server import create_app
+
+_KEEP_SECONDS = 1800
+_DRAIN_POLL_SECONDS = 0.1
+
+
+def main() -> None:
+    """Run until SIGTERM or the parent's death."""
+    options = _options()
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
+    token = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
+    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
+        sys.exit("Set ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only.")
+    work_dir = own_folder(options.work_dir or Path(tempfile.gettempdir()) / "onereel-worker")
+    if options.parent_pid:
+        follow_parent(options.parent_pid, work_dir)
+    listener = _listen(options.host, options.port)
+    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201  (the documented output)
+    jobs = Jobs(work_dir, lambda: _load(options), keep=options.keep_seconds)
+    jobs.start()
+    try:
+        asyncio.run(_serve(jobs, work_dir, token, listener, options.drain_seconds))
+    finally:
+        shutil.rmtree(work_dir, ignore_errors=True)
+    logging.shutdown()
+    os._exit(0)  # a kernel that still runs in the job thread must not hold the process
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="local_backend", description="onereel's diffusion worker")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ...")
+    parser.add_argument("--models-dir", type=Path, required=True)
+    parser.add_argument("--work-dir", type=Path, help="where uploads and finished files lie")
+    parser.add_argument("--parent-pid", type=int, help="end with this process")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the model; 0: one per core")
+    parser.add_argument("--keep-seconds", type=float, default=_KEEP_SECONDS, help="life of finished files")
+    parser.add_argument("--drain-seconds", type=float, default=0, help="time for running jobs at SIGTERM")
+    return parser.parse_args()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind with SO_REUSEPORT, so that a supervisor may hold the port (bound, not listening) between workers."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "SO_REUSEPORT"):
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    listener.listen(128)
+    return listener
+
+
+def _load(options: argparse.Namespace) -> Generates:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    from local_backend.engine import Engine
+
+    return Engine(options.models_dir, options.device, options.threads or os.cpu_count() or 1)
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: draining takes longer than uvicorn's own shutdown."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _serve(
+    jobs: Jobs, work_dir: Path, token: str, listener: socket.socket, drain_seconds: float
+) -> None:
+    config = uvicorn.Config(
+        create_app(jobs, work_dir, token),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    server = _Server(config)
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    await stop.wait()
+    jobs.drain()
+    await _drained(jobs, hurry, drain_seconds)
+    await asyncio.to_thread(jobs.abort)
+    server.should_exit = True
+    await serving
+
+
+async def _drained(jobs: Jobs, hurry: asyncio.Event, seconds: float) -> None:
+    """Give what runs its time; a second signal cuts it short."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while not jobs.idle and not hurry.is_set() and loop.time() < end:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), _DRAIN_POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The worker's HTTP API: OpenAI's Videos shape, plus what only a local worker can tell."""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, Request, Response, delete, get, post
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+from litestar.response import File
+
+from local_backend.errors import MediaError, WorkerError, bad_value
+from local_backend.forms import Form, read_form
+from local_backend.frames import VideoFacts, probe_video, read_image
+from local_backend.jobs import Job, Jobs
+from local_backend.model import DESCRIPTION, MODEL_ID, NATIVE_SIZE, SECONDS, SIZES
+from local_backend.order import read_attempt_id, read_order, video_id
+from providers.contract import Operation
+
+_LOG = logging.getLogger("local_backend")
+_POLL_MS = 250
+_FIELDS = frozenset(
+    {
+        "attempt_id",
+        "guidance_scale",
+        "model",
+        "negative_prompt",
+        "num_inference_steps",
+        "prompt",
+        "seconds",
+        "seed",
+        "size",
+        "strength",
+    },
+)
+_STARTED = int(time.time())
+
+Answer = Response[dict[str, Any]]
+
+
+def create_app(jobs: Jobs, work_dir: Path, token: str) -> Litestar:
+    """The ASGI application. Without a token every caller is let in."""
+
+    async def authorize(request: Request[Any, Any, Any]) -> Answer | None:
+        given = request.headers.get("authorization", "")
+        open_path = request.url.path == "/health"
+        if open_path or not token or hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+            return None
+        return _refusal(WorkerError(401, "The worker's token is missing or wrong.", code="invalid_api_key"))
+
+    return Litestar(
+        [health, models, model, create, edit, extend, list_videos, retrieve, content, remove],
+        before_request=authorize,
+        exception_handlers={WorkerError: _on_worker_error, HTTPException: _on_http, Exception: _on_crash},
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,  # bounded part by part in forms.py
+        state=State({"jobs": jobs, "uploads": work_dir / "uploads"}),
+    )
+
+
+def _on_worker_error(_: Request[Any, Any, Any], error: WorkerError) -> Answer:
+    return _refusal(error)
+
+
+def _on_http(_: Request[Any, Any, Any], error: HTTPException) -> Answer:
+    return _refusal(WorkerError(error.status_code, str(error.detail), code="invalid_request"))
+
+
+def _on_crash(_: Request[Any, Any, Any], error: Exception) -> Answer:
+    _LOG.error("request failed", exc_info=error)
+    return _refusal(WorkerError(500, "The worker failed.", code="server_error"))
+
+
+def _refusal(error: WorkerError) -> Answer:
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    return Response(error.envelope(), status_code=error.status, headers=headers)
+
+
+def _jobs(request: Request[Any, Any, Any]) -> Jobs:
+    jobs: Jobs = request.app.state["jobs"]
+    return jobs
+
+
+def _job(request: Request[Any, Any, Any], wanted: str) -> Job:
+    job = _jobs(request).find(wanted)
+    if job is None:
+        raise WorkerError(404, f"There is no video '{wanted}'.", code="video_not_found")
+    return job
+
+
+@get("/health", sync_to_thread=False)
+def health(request: Request[Any, Any, Any]) -> Answer:
+    """loading, ready, busy or draining; 200 in each, for the process answers."""
+    return Response({"status": _jobs(request).state.value})
+
+
+@get("/v1/models", sync_to_thread=False)
+def models(request: Request[Any, Any, Any]) -> Answer:
+    """The one model this worker serves."""
+    return Response({"object": "list", "data": [_model(_jobs(request))]})
+
+
+@get("/v1/models/{model_id:path}", sync_to_thread=False)
+def model(request: Request[Any, Any, Any], model_id: str) -> Answer:
+    """One model by its id, which contains a slash."""
+    if str(model_id).lstrip("/") != MODEL_ID:
+        raise WorkerError(404, f"This worker serves '{MODEL_ID}' only.", code="model_not_found")
+    return Response(_model(_jobs(request)))
+
+
+def _model(jobs: Jobs) -> dict[str, Any]:
+    return {
+        "id": MODEL_ID,
+        "object": "model",
+        "created": _STARTED,
+        "owned_by": "onereel",
+        "description": DESCRIPTION,
+        "native_size": NATIVE_SIZE,
+        "sizes": list(SIZES),
+        "seconds": list(SECONDS),
+        "operations": [operation.value for operation in Operation],
+        "measured": jobs.engine.measured() if jobs.engine else None,
+    }
+
+
+@post("/v1/videos", status_code=200)
+async def create(request: Request[Any, Any, Any]) -> Answer:
+    """Text to video; image to video with a file part `input_reference`."""
+    return await _create(request, Operation.GENERATE, "input_reference")
+
+
+@post(["/v1/videos/edits", "/v1/videos/remix"], status_code=200)
+async def edit(request: Request[Any, Any, Any]) -> Answer:
+    """Video to video: the file part `video` seen anew, more freely with a higher `strength`."""
+    return await _create(request, Operation.EDIT, "video")
+
+
+@post("/v1/videos/extensions", status_code=200)
+async def extend(request: Request[Any, Any, Any]) -> Answer:
+    """The file part `video` and what comes after its last frame, as one file."""
+    return await _create(request, Operation.EXTEND, "video")
+
+
+async def _create(request: Request[Any, Any, Any], operation: Operation, part: str) -> Answer:
+    jobs = _jobs(request)
+    jobs.check_open()
+    async with read_form(request.headers, _chunks(request), request.app.state["uploads"]) as form:
+        known = jobs.find(video_id(read_attempt_id(form.fields))) if "attempt_id" in form.fields else None
+        if known is not None:
+            return _video(known)
+        media = _media(form, operation, part)
+        source = await asyncio.to_thread(_inspect, operation, media, part)
+        order = read_order(form.fields, operation, media, source)
+        return _video(jobs.submit(order))
+
+
+async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk
+
+
+def _media(form: Form, operation: Operation, part: str) -> Path | None:
+    """The one file this operation takes. WorkerError for fields or files it does not know."""
+    for name in form.fields:
+        if name not in _FIELDS:
+            known = ", ".join(sorted(_FIELDS))
+            raise bad_value(name, f"{name} is not known here. Known are: {known}.", code="unknown_parameter")
+    for name in form.files:
+        if name != part:
+            raise bad_value(name, f"The file belongs in the part '{part}'.", code="unknown_parameter")
+    if operation is not Operation.GENERATE and part not in form.files:
+        raise bad_value(part, f"The file part '{part}' is required.", code="missing_required_parameter")
+    return form.files.get(part)
+
+
+def _inspect(operation: Operation, media: Path | None, part: str) -> VideoFacts | None:
+    """Decode enough of the file to know that it is what it should be."""
+    try:
+        if media is None:
+            return None
+        if operation is Operation.GENERATE:
+            read_image(media)
+            return None
+        return probe_video(media)
+    except MediaError as error:
+        raise bad_value(part, str(error), code="input_media") from None
+
+
+@get("/v1/videos", sync_to_thread=False)
+def list_videos(request: Request[Any, Any, Any]) -> Answer:
+    """All that this worker remembers, newest first: bounded, so never paged."""
+    data = [_body(job) for job in _jobs(request).newest()]
+    ids = [video["id"] for video in data]
+    first, last = (ids[0], ids[-1]) if ids else (None, None)
+    return Response({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": False})
+
+
+@get("/v1/videos/{wanted:str}", sync_to_thread=False)
+def retrieve(request: Request[Any, Any, Any], wanted: str) -> Answer:
+    """How far a video is."""
+    return _video(_job(request, wanted))
+
+
+@get("/v1/videos/{wanted:str}/content", sync_to_thread=False)
+def content(request: Request[Any, Any, Any], wanted: str) -> File:
+    """The finished MP4."""
+    job = _job(request, wanted)
+    if job.status != "completed":
+        raise WorkerError(400, f"The video is {job.status}, not completed.", code="video_not_ready")
+    return File(job.path, filename=f"{wanted}.mp4", media_type="video/mp4")
+
+
+@delete("/v1/videos/{wanted:str}", status_code=200, sync_to_thread=False)
+def remove(request: Request[Any, Any, Any], wanted: str) -> Answer:
+    """Stop the video at its next step, if it runs, and forget it."""
+    if not _jobs(request).delete(wanted):
+        raise WorkerError(404, f"There is no video '{wanted}'.", code="video_not_found")
+    return Response({"id": wanted, "object": "video.deleted", "deleted": True})
+
+
+def _video(job: Job) -> Answer:
+    headers = {} if job.terminal else {"openai-poll-after-ms": str(_POLL_MS)}
+    return Response(_body(job), headers=headers)
+
+
+def _body(job: Job) -> dict[str, Any]:
+    order = job.order
+    error = job.error
+    return {
+        "id": order.video_id,
+        "object": "video",
+        "model": MODEL_ID,
+        "status": job.status,
+        "progress": job.progress,
+        "created_at": job.created_at,
+        "completed_at": job.completed_at,
+        "expires_at": job.expires_at,
+        "prompt": order.prompt,
+        "seconds": str(order.total_seconds),
+        "size": f"{order.width}x{order.height}",
+        "remixed_from_video_id": None,
+        "error": None if error is None else {"code": str(error[0]), "message": error[1]},
+        "attempt_id": order.attempt_id,
+        "seed": order.seed,
+        "stage": job.stage_name,
+        "step": job.step_done,
+        "steps": job.step_total,
+    }
