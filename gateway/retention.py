@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Select, delete, exists, func, or_, select, update
+from sqlalchemy import Select, delete, exists, or_, select, update
 
 from gateway.clock import Clock
 from gateway.db import Database
-from gateway.files.tables import characters, files
+from gateway.files.tables import files
 from gateway.idempotency.service import LIFETIME_MS, purge
 from gateway.settings import Settings
-from gateway.storage import Storage, StorageError
+from gateway.storage import Storage
 from gateway.storage_local import remove_old_files
 from gateway.videos.states import LIVE
 from gateway.videos.tables import videos
@@ -46,8 +46,6 @@ class Retention:
         self._pause = settings.retention.sweep_seconds
         self._folders = folders
         self._stopped = asyncio.Event()
-        self.used_bytes = 0
-        """Bytes of videos, files and characters in storage, as of the last sweep."""
 
     async def run(self) -> None:
         """Sweep until stopped; one failed sweep is logged and the next one tries again."""
@@ -74,7 +72,6 @@ class Retention:
         stale = await self._storage.remove_stale(_STALE_SECONDS)
         for folder in self._folders:
             stale += await asyncio.to_thread(remove_old_files, folder, _STALE_SECONDS)
-        self.used_bytes = await self._db.read(used_bytes)
         if expired or removed or stale:
             log.info("swept", videos=expired, files=removed, temporary=stale)
 
@@ -103,16 +100,6 @@ class Retention:
         await self._storage.delete(row.storage_key)
         gone = delete(files).where(files.c.id == row.id)
         await self._db.write(lambda conn: conn.execute(gone), background=True)
-
-
-def used_bytes(conn: Connection) -> int:
-    """Sum what lies in storage by our rows; previews and inputs, which are small, are not counted."""
-    sums = (
-        select(func.sum(videos.c.content_bytes)).where(videos.c.content_key.is_not(None)),
-        select(func.sum(files.c.bytes)).where(files.c.deleted_at.is_(None)),
-        select(func.sum(characters.c.bytes)),
-    )
-    return sum(int(conn.execute(each).scalar() or 0) for each in sums)
 
 
 def _gone_videos(now: int) -> Select[Any]:
