@@ -219,6 +219,7 @@ class WebhookEndpointsController(Controller):
     async def redeliver(
         self,
         request: AnyRequest,
+        *,
         endpoint_id: EndpointId,
         delivery_id: DeliveryId,
         principal: NamedDependency[Principal],
