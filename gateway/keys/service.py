@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from billing.ledger import Mode, open_balance
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden
@@ -48,6 +49,7 @@ class KeyService:
     def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
         self._db = db
         self._clock = clock
+        self._billing = settings.billing.mode
         self._authenticator = Authenticator(db, clock)
         self._admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         if self._admin_key:
@@ -73,7 +75,7 @@ class KeyService:
         token = None if self._admin_key else new_token()
         now = self._clock.now_ms()
         try:
-            first = await self._db.write(lambda conn: _bootstrap(conn, token, now))
+            first = await self._db.write(lambda conn: _bootstrap(conn, token, now, self._billing))
         except IntegrityError:  # another process was first
             return None
         return token if first else None
@@ -86,7 +88,7 @@ class KeyService:
         now = self._clock.now_ms()
 
         def write(conn: Connection) -> Json:
-            organization_id = _insert_organization(conn, new_id("org"), form.name, now)
+            organization_id = _insert_organization(conn, new_id("org"), form.name, now, self._billing)
             project_id = _insert_project(conn, new_id("proj"), organization_id, "Default", now)
             row = conn.execute(select(organizations).where(organizations.c.id == organization_id)).one()
             answer = {**public_organization(row), "default_project_id": project_id}
@@ -243,10 +245,10 @@ class KeyService:
             self._authenticator.forget()
 
 
-def _bootstrap(conn: Connection, token: str | None, now: int) -> bool:
+def _bootstrap(conn: Connection, token: str | None, now: int, billing: Mode) -> bool:
     if conn.execute(select(organizations.c.id).where(organizations.c.id == DEFAULT_ORGANIZATION)).first():
         return False
-    _insert_organization(conn, DEFAULT_ORGANIZATION, "Default", now)
+    _insert_organization(conn, DEFAULT_ORGANIZATION, "Default", now, billing)
     _insert_project(conn, DEFAULT_PROJECT, DEFAULT_ORGANIZATION, "Default", now)
     if token is not None:
         form = KeyForm(name="admin", scopes=frozenset(Scope))
@@ -254,8 +256,9 @@ def _bootstrap(conn: Connection, token: str | None, now: int) -> bool:
     return True
 
 
-def _insert_organization(conn: Connection, organization_id: str, name: str, now: int) -> str:
+def _insert_organization(conn: Connection, organization_id: str, name: str, now: int, billing: Mode) -> str:
     conn.execute(insert(organizations).values(id=organization_id, name=name, created_at=now))
+    open_balance(conn, organization_id, billing)
     return organization_id
 
 
