@@ -22,18 +22,13 @@ from gateway.events import Hints
 from gateway.figures import Figures
 from gateway.files.service import FileService
 from gateway.http.auth import Authentication, provide_principal
-from gateway.http.content import ContentController
+from gateway.http.controllers import CONTROLLERS
 from gateway.http.dependencies import provided, resolve_in_turn
 from gateway.http.docs import docs_handlers
 from gateway.http.errors import EXCEPTION_HANDLERS
-from gateway.http.files import FilesController
 from gateway.http.health import Readiness, health_handlers
-from gateway.http.keys import OrganizationsController, ProjectsController
-from gateway.http.models import ModelsController
 from gateway.http.openapi import openapi_config
 from gateway.http.request_id import RequestContext
-from gateway.http.videos import VideosController
-from gateway.http.webhook_endpoints import WebhookEndpointsController
 from gateway.idempotency.service import Idempotency
 from gateway.jobs.context import JobContext, Milestone, no_milestone
 from gateway.jobs.outbox import Outbox
@@ -91,13 +86,7 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            VideosController,
-            ContentController,
-            ModelsController,
-            FilesController,
-            WebhookEndpointsController,
-            ProjectsController,
-            OrganizationsController,
+            *CONTROLLERS,
             *health_handlers(process.readiness, services.metrics, process.figures),
             *docs_handlers(),
         ],

@@ -7,9 +7,10 @@ from sqlalchemy import Connection, func, select
 
 from gateway.clock import Clock
 from gateway.db import Database, now_ms
+from gateway.files.tables import files
 from gateway.jobs.tables import jobs, outbox
-from gateway.retention import used_bytes
 from gateway.telemetry import Metrics
+from gateway.videos.tables import videos
 
 _STORAGE_SECONDS: Final = 30.0  # a sum over every video
 
@@ -37,7 +38,7 @@ class Figures:
         self._metrics.set_outbox_pending(work.outbox_pending)
         if self._clock.monotonic() >= self._storage_until:
             self._storage_until = self._clock.monotonic() + _STORAGE_SECONDS
-            self._metrics.set_storage_bytes(await self._db.read(used_bytes))
+            self._metrics.set_storage_bytes(await self._db.read(_stored_bytes))
 
 
 def _work(conn: Connection) -> _Work:
@@ -48,3 +49,9 @@ def _work(conn: Connection) -> _Work:
     ).scalar_one()
     pending = conn.execute(select(func.count()).where(outbox.c.state == "pending")).scalar_one()
     return _Work({row.state: row.total for row in counted}, max(0, int(age or 0)), pending)
+
+
+def _stored_bytes(conn: Connection) -> int:
+    content = select(func.sum(videos.c.content_bytes)).where(videos.c.content_key.is_not(None))
+    uploads = select(func.sum(files.c.bytes)).where(files.c.deleted_at.is_(None))
+    return sum(int(conn.execute(each).scalar_one() or 0) for each in (content, uploads))

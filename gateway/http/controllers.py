@@ -1,0 +1,24 @@
+"""Every controller of the API."""
+
+from typing import Final
+
+from litestar import Controller
+
+from gateway.http.content import ContentController
+from gateway.http.files import FilesController
+from gateway.http.keys import ApiKeysController, OrganizationsController, ProjectsController
+from gateway.http.models import ModelsController
+from gateway.http.videos import VideosController
+from gateway.http.webhook_endpoints import WebhookEndpointsController, WebhookEventTypesController
+
+CONTROLLERS: Final[tuple[type[Controller], ...]] = (
+    VideosController,
+    ContentController,
+    ModelsController,
+    FilesController,
+    WebhookEndpointsController,
+    WebhookEventTypesController,
+    ProjectsController,
+    ApiKeysController,
+    OrganizationsController,
+)
