@@ -41,7 +41,7 @@ _MODERATION: Final = re.compile(
     r"moderation|content_policy|content_filter|sentinel_block|safety", re.IGNORECASE
 )
 _TEXTUAL: Final = re.compile(r"^text/|json$|xml$")
-_SECRET: Final = re.compile(r"(?i)\b(bearer|token|key)\s+\S{8,}|\bsk-[\w-]{8,}")
+_SECRET: Final = re.compile(r"(?i)\bbearer\s+\S+|\bsk-[\w-]{8,}")
 
 
 @dataclass(slots=True)

@@ -50,8 +50,11 @@ def check_public_url(url: str, allowed_private_hosts: Collection[str] = ()) -> t
     if any(char <= " " or char in '\\"<>^`{|}\x7f' for char in url):
         raise UnsafeUrl("the URL contains a blank, control or quoting character; percent-encode it")
     scheme, host, port = origin(url)
-    if "@" in _split(url).netloc:
+    netloc = _split(url).netloc
+    if "@" in netloc:
         raise UnsafeUrl("the URL must not contain a user name or password")
+    if "[" in netloc and ":" not in host:
+        raise UnsafeUrl("the URL has brackets around something that is not an IPv6 address")
     if not allowed(host, port, allowed_private_hosts):
         _check_host(host)
     return scheme, host, port
