@@ -7,7 +7,14 @@ from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 _SECRET_WORDS: Final = (
@@ -81,6 +88,7 @@ class Metrics:
     """The metrics of one process, in a registry of their own. Times are seconds."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series for each, which nobody reads
         self.registry = CollectorRegistry()
         self._requests = self._counter("onereel_http_requests", "HTTP requests.", "method", "route", "status")
         self._request_seconds = Histogram(

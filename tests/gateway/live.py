@@ -1,0 +1,62 @@
+"""A whole gateway on a real socket, in a thread of the test process."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from gateway.app import create_app
+from gateway.settings import Settings
+
+ADMIN_KEY = "sk-admin-of-the-tests"
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running gateway."""
+
+    base_url: str
+    settings: Settings
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Call it as the operator."""
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        return httpx.Client(base_url=self.base_url, headers=headers, timeout=30, **options)
+
+
+def settings_for(data_dir: Path, **changes: Any) -> Settings:
+    """Settings of a test: nothing from the environment's file, one operator key."""
+    return Settings(data_dir=data_dir, admin_key=ADMIN_KEY, log_level="ERROR", **changes)
+
+
+@contextmanager
+def live(settings: Settings) -> Iterator[Live]:
+    """Serve until the block ends; the lifespan runs in full both ways."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)
+        config = uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            base_url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            _wait(base_url, thread)
+            yield Live(base_url, settings)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+def _wait(base_url: str, thread: threading.Thread) -> None:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=50)) as client:
+        while thread.is_alive() and client.get(f"{base_url}/health/live").status_code != 200:
+            threading.Event().wait(0.05)
+    assert thread.is_alive(), "the gateway did not start"
