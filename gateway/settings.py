@@ -93,6 +93,7 @@ class Settings(BaseSettings):
     port: int = 8080
     public_url: str | None = None
     admin_key: SecretStr | None = None
+    control_token: SecretStr | None = None  # the CLI's operator token, made anew by each `serve`
     log_format: Literal["json", "console"] = "json"
     log_level: str = "INFO"
     default_model: str | None = None

@@ -52,8 +52,9 @@ class KeyService:
         self._billing = settings.billing.mode
         self._authenticator = Authenticator(db, clock)
         self._admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
-        if self._admin_key:
-            self.add_operator_token(self._admin_key)
+        control_token = settings.control_token.get_secret_value() if settings.control_token else ""
+        for token in filter(None, (self._admin_key, control_token)):
+            self._authenticator.add_operator(token, operator_principal())
 
     async def authenticate(self, token: str) -> Principal:
         """Say who calls, by what was true at most a second ago. Unauthorized with the reason."""
@@ -62,10 +63,6 @@ class KeyService:
     async def acting_in(self, principal: Principal, project_id: str) -> Principal:
         """Let an operator act in the project that X-Onereel-Project names. NotFound for everyone else."""
         return await self._authenticator.acting_in(principal, project_id)
-
-    def add_operator_token(self, token: str) -> None:
-        """Accept one more operator token while this process lives (the CLI's, from the lock file)."""
-        self._authenticator.add_operator(token, operator_principal())
 
     async def bootstrap(self) -> str | None:
         """Make the default organization, project and admin key on the first start; the key's value, that once.

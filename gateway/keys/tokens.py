@@ -20,3 +20,11 @@ def digest(token: str) -> str:
 def redact(token: str) -> str:
     """Enough to recognise a key, too little to use it."""
     return f"{PREFIX}...{token[-4:]}"
+
+
+def first_key_notice(token: str) -> str:
+    """Frame the key of a first start, so that nobody overlooks it between log lines."""
+    lines = ("Admin API key (shown only this once, keep it safe):", token)
+    width = max(map(len, lines))
+    bar = f"+{'-' * (width + 2)}+"
+    return "\n".join((bar, *(f"| {line:{width}} |" for line in lines), bar))

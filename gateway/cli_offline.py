@@ -1,0 +1,50 @@
+"""Commands that open the database themselves."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from gateway.cli_common import CommandError, say
+from gateway.clock import Clock
+from gateway.db import Database
+from gateway.db_open import open_database
+from gateway.keys.service import KeyService
+from gateway.keys.tokens import first_key_notice
+from gateway.lock import DataLock
+from gateway.migrate import ensure_schema
+from gateway.settings import Settings
+
+
+@asynccontextmanager
+async def offline_keys(settings: Settings) -> AsyncIterator[KeyService]:
+    """The key service without a server, on a bootstrapped database. CommandError while a server has SQLite."""
+    lock = DataLock(settings.data_dir)
+    if not settings.resolved_database_url.startswith("postgresql") and not lock.acquire():
+        raise CommandError("A server has just started on this data directory; run the command again.")
+    try:
+        await ensure_schema(settings)
+        async with _database(settings) as db:
+            keys = KeyService(db, Clock(), settings)
+            admin_key = await keys.bootstrap()
+            if admin_key is not None:
+                say(first_key_notice(admin_key))
+            yield keys
+    finally:
+        lock.release()
+
+
+async def verify_ledger(settings: Settings) -> list[str]:
+    """What is wrong with the books. Only reads, so a running server is no obstacle."""
+    from billing.ledger import verify
+
+    await ensure_schema(settings)
+    async with _database(settings) as db:
+        return [str(problem) for problem in await db.read(verify)]
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncIterator[Database]:
+    db = open_database(settings, Clock())
+    try:
+        yield db
+    finally:
+        await db.close()
