@@ -4,12 +4,14 @@ Bytes first, then the row: whatever is interrupted is found and done again by th
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Select, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, or_, select, update
 
 from gateway.clock import Clock
 from gateway.db import Database
@@ -25,6 +27,10 @@ log = structlog.get_logger(__name__)
 
 _BATCH: Final = 64
 _STALE_SECONDS: Final = 24 * 3600.0  # no upload or download runs that long
+_YOUNG_MS: Final = 3600 * 1000  # bytes that young may belong to a row that is not there yet
+_ORPHANS_EVERY: Final = 24 * 3600.0  # seconds; lists every stored video
+_IDS: Final = 500  # per statement
+_VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
 _UPLOAD_MS: Final = 3600 * 1000  # a file row that long without claim on its bytes is no upload in progress
 
 
@@ -46,6 +52,7 @@ class Retention:
         self._pause = settings.retention.sweep_seconds
         self._folders = folders
         self._stopped = asyncio.Event()
+        self._orphans_due = 0.0
 
     async def run(self) -> None:
         """Sweep until stopped; one failed sweep is logged and the next one tries again."""
@@ -69,18 +76,19 @@ class Retention:
         expired = await self._each(_gone_videos(now), self._remove_content)
         removed = await self._each(_gone_files(now), self._remove_file)
         await self._db.write(lambda conn: purge(conn, now - LIFETIME_MS), background=True)
+        orphans = await self._sweep_orphans(now)
         stale = await self._storage.remove_stale(_STALE_SECONDS)
         for folder in self._folders:
             stale += await asyncio.to_thread(remove_old_files, folder, _STALE_SECONDS)
-        if expired or removed or stale:
-            log.info("swept", videos=expired, files=removed, temporary=stale)
+        if expired or removed or orphans or stale:
+            log.info("swept", videos=expired, files=removed, orphans=orphans, temporary=stale)
 
     async def _each(self, statement: Select[Any], remove: Callable[[Any], Awaitable[None]]) -> int:
         """Remove row by row, a batch at a time; rows that fail stay for the next sweep. How many went."""
         done = failed = 0
         while True:
             page = statement.limit(_BATCH).offset(failed)
-            rows = await self._db.read(lambda conn, page=page: conn.execute(page).all())  # type: ignore[misc]
+            rows = await self._db.read(partial(_rows, page))
             results = await asyncio.gather(*(remove(row) for row in rows), return_exceptions=True)
             errors = [each for each in results if isinstance(each, Exception)]
             for error in errors[:1]:
@@ -89,6 +97,30 @@ class Retention:
             done += len(rows) - len(errors)
             if len(rows) < _BATCH:
                 return done
+
+    async def _sweep_orphans(self, now: int) -> int:
+        """Remove inputs of finished videos each time, and once a day what failed videos have left."""
+        live = videos.c.state.in_(LIVE)
+        removed = await self._remove_unneeded("inputs", live, now)
+        if self._clock.monotonic() >= self._orphans_due:
+            removed += await self._remove_unneeded(
+                "videos", or_(live, videos.c.content_key.is_not(None)), now
+            )
+            self._orphans_due = self._clock.monotonic() + _ORPHANS_EVERY
+        return removed
+
+    async def _remove_unneeded(self, folder: str, needed: ColumnElement[bool], now: int) -> int:
+        names = [name for name in await self._storage.folders(folder) if _made_before(name, now - _YOUNG_MS)]
+        removed = 0
+        for start in range(0, len(names), _IDS):
+            batch = names[start : start + _IDS]
+            kept = await self._db.read(
+                partial(_ids, select(videos.c.id).where(videos.c.id.in_(batch), needed))
+            )
+            for name in set(batch) - kept:
+                await self._storage.delete_prefix(f"{folder}/{name}")
+                removed += 1
+        return removed
 
     async def _remove_content(self, row: Any) -> None:
         await self._storage.delete_prefix(f"videos/{row.id}")
@@ -100,6 +132,19 @@ class Retention:
         await self._storage.delete(row.storage_key)
         gone = delete(files).where(files.c.id == row.id)
         await self._db.write(lambda conn: conn.execute(gone), background=True)
+
+
+def _rows(statement: Select[Any], conn: Connection) -> Sequence[Any]:
+    return conn.execute(statement).all()
+
+
+def _ids(statement: Select[Any], conn: Connection) -> set[str]:
+    return set(conn.execute(statement).scalars())
+
+
+def _made_before(video_id: str, time_ms: int) -> bool:
+    """Tell by the time in the id (uuid7); False for a name that is none."""
+    return _VIDEO_ID.fullmatch(video_id) is not None and int(video_id[6:18], 16) < time_ms
 
 
 def _gone_videos(now: int) -> Select[Any]:

@@ -1,6 +1,6 @@
 """Where every byte lies that is not a row: videos, previews, inputs, uploaded files, characters.
 
-Keys: videos/{video_id}/content.mp4, videos/{video_id}/thumbnail.webp, videos/{video_id}/spritesheet.jpg,
+Keys: videos/{video_id}/content-{n}.mp4, videos/{video_id}/thumbnail.webp, videos/{video_id}/spritesheet.jpg,
 inputs/{video_id}/{n}, files/{file_id}, characters/{character_id}.
 """
 
@@ -84,6 +84,10 @@ class Storage:
         """Remove everything below the folder `prefix`."""
         check_key(prefix.rstrip("/"))
         await self._backend.delete_prefix(prefix)
+
+    async def folders(self, prefix: str) -> list[str]:
+        """Name the folders directly below the folder `prefix`."""
+        return await self._backend.folders(check_key(prefix))
 
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove what interrupted writes left behind; how many."""

@@ -87,6 +87,10 @@ class Backend(Protocol):
         """Remove every object below the folder `prefix`."""
         ...
 
+    async def folders(self, prefix: str) -> list[str]:
+        """Name the folders directly below the folder `prefix`."""
+        ...
+
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Remove what interrupted writes left behind; how many."""
         ...

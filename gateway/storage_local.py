@@ -92,6 +92,10 @@ class LocalFiles:
         """Remove the folder."""
         await self._run(_remove_tree, self.path_of(prefix.rstrip("/")))
 
+    async def folders(self, prefix: str) -> list[str]:
+        """One directory listing."""
+        return await self._run(_folders, self.path_of(prefix))
+
     async def remove_stale(self, older_than_seconds: float) -> int:
         """Temporary files that no running write owns any more."""
         return await self._run(remove_old_files, self._temporary, older_than_seconds)
@@ -219,6 +223,12 @@ def _unlink(path: Path, root: Path) -> None:
 def _remove_tree(path: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(path)
+
+
+def _folders(path: Path) -> list[str]:
+    with suppress(FileNotFoundError):
+        return [entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+    return []
 
 
 def remove_old_files(folder: Path, older_than_seconds: float) -> int:

@@ -85,6 +85,12 @@ class Objects:
             async for batch in obstore.list(self._store, prefix.rstrip("/")):
                 await obstore.delete_async(self._store, [meta["path"] for meta in batch])
 
+    async def folders(self, prefix: str) -> list[str]:
+        """One delimited listing."""
+        async with _translated(prefix):
+            found = await obstore.list_with_delimiter_async(self._store, prefix)
+        return [each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"]]
+
     async def remove_stale(self, older_than_seconds: float) -> int:  # noqa: ARG002
         """Nothing: the store's lifecycle rule ends aborted multipart uploads."""
         return 0

@@ -94,6 +94,27 @@ async def test_a_source_stays_until_what_is_made_from_it_is_finished(
     assert await storage.head("videos/video_source/content.mp4") is None
 
 
+async def test_what_no_video_needs_any_more_goes(
+    db: Database, storage: Storage, clock: Clock, retention: Retention
+) -> None:
+    """Inputs of finished videos, bytes of failed ones, and of rows that never came to be; never young ones."""
+
+    def made(hours_ago: int, n: int) -> str:
+        return f"video_{clock.now_ms() - hours_ago * HOUR:012x}7{n:019x}"
+
+    live, done, failed, lost, young = made(2, 1), made(2, 2), made(2, 3), made(2, 4), made(0, 5)
+    await add_video(db, live, state="running", content_key=None)
+    await add_video(db, done)
+    await add_video(db, failed, state="failed", content_key=None)
+    ids = [live, done, failed, lost, young]
+    await put(
+        storage, *(f"inputs/{each}/0" for each in ids), *(f"videos/{each}/content-1.mp4" for each in ids)
+    )
+    await retention.sweep()
+    assert set(await storage.folders("inputs")) == {live, young}
+    assert set(await storage.folders("videos")) == {live, done, young}
+
+
 async def test_files(db: Database, storage: Storage, clock: Clock, retention: Retention) -> None:
     now = clock.now_ms()
     await add_file(db, "file_kept")

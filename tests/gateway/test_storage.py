@@ -87,7 +87,10 @@ async def test_delete_and_delete_prefix(storage: Storage) -> None:
     await storage.delete(KEY)
     assert await storage.head(KEY) is None
     assert await storage.head(others[0]) is not None
+    assert sorted(await storage.folders("videos")) == ["video_1", "video_11"]
     await storage.delete_prefix("videos/video_1/")
+    assert await storage.folders("videos") == ["video_11"]
+    assert await storage.folders("nothing") == []
     assert await storage.head(others[0]) is None
     assert await storage.head(others[1]) is not None
 
