@@ -36,6 +36,7 @@ from gateway.jobs.pace import Paces
 from gateway.jobs.runner import Runner
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
+from gateway.keys.tokens import first_key_notice
 from gateway.media.fetch import MediaFetcher
 from gateway.media.pool import MediaTools
 from gateway.migrate import ensure_schema
@@ -192,4 +193,4 @@ async def _running(process: _Process) -> AsyncIterator[None]:
 def _show_once(admin_key: str | None) -> None:
     """Tell the operator the first key. Not through the log: logs are kept and shipped."""
     if admin_key is not None:
-        print(f"Admin API key (shown only this once): {admin_key}", file=sys.stderr, flush=True)  # noqa: T201
+        print(first_key_notice(admin_key), file=sys.stderr, flush=True)  # noqa: T201
