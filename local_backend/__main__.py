@@ -36,6 +36,7 @@ def main() -> None:
         follow_parent(options.parent_pid, work_dir)
     listener = _listen(options.host, options.port)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201  (the documented output)
+    os.dup2(2, 1)  # whatever a library prints from here on must not fill a pipe that nobody reads
     jobs = Jobs(work_dir, lambda: _load(options), keep=options.keep_seconds)
     jobs.start()
     try:
@@ -54,7 +55,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--work-dir", type=Path, help="where uploads and finished files lie")
     parser.add_argument("--parent-pid", type=int, help="end with this process")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of the model; 0: one per core")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model")
     parser.add_argument("--keep-seconds", type=float, default=_KEEP_SECONDS, help="life of finished files")
     parser.add_argument("--drain-seconds", type=float, default=0, help="time for running jobs at SIGTERM")
     return parser.parse_args()
@@ -78,7 +79,7 @@ def _load(options: argparse.Namespace) -> Generates:
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     from local_backend.engine import Engine
 
-    return Engine(options.models_dir, options.device, options.threads or os.cpu_count() or 1)
+    return Engine(options.models_dir, options.device, options.threads)
 
 
 class _Server(uvicorn.Server):

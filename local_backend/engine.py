@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.utils.logging import disable_progress_bar as hide_diffusers_bars
+from transformers.utils.logging import disable_progress_bar as hide_transformers_bars
 
 from local_backend import encode, frames
 from local_backend.errors import OutOfMemory
@@ -30,6 +32,8 @@ class Engine:
 
     def __init__(self, models_dir: Path, device: str, threads: int) -> None:
         started = time.monotonic()
+        hide_diffusers_bars()
+        hide_transformers_bars()
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._device = device

@@ -17,6 +17,7 @@ _MAX_VIDEO_PIXELS = 4096 * 2304
 _MAX_VIDEO_SECONDS = 600
 _MIN_SIDE = 16
 _FORMATS = ("JPEG", "PNG", "WEBP")
+_DEMUXERS = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,matroska,webm"}
 _TAIL_SECONDS = 2  # how far from its end a video is decoded to find its last frame
 
 
@@ -50,14 +51,14 @@ def fit(image: Image.Image, width: int, height: int) -> Image.Image:
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream. MediaError for whatever cannot be read."""
     try:
-        with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
+        with av.open(str(path), options=_DEMUXERS) as container:
             if not container.streams.video:
                 raise MediaError("The file has no video track.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.FFmpegError, OSError):
-        raise MediaError("The file is not a readable video.") from None
+        raise MediaError("The file is not a readable MP4, MOV or WebM video.") from None
 
 
 def probe_video(path: Path) -> VideoFacts:

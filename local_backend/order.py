@@ -155,7 +155,7 @@ def _whole(value: Any) -> Fraction:
 def _seed(value: Any, attempt_id: str) -> int:
     """The caller's seed, or one that the attempt id fixes, so that a lost job comes back the same."""
     if value in (None, ""):
-        return int.from_bytes(hashlib.sha256(f"seed:{attempt_id}".encode()).digest()[:8]) & _MAX_SEED
+        return int.from_bytes(hashlib.sha256(f"seed:{attempt_id}".encode()).digest()[:4])
     seed = str(value)
     if not seed.isascii() or not seed.isdigit() or int(seed) > _MAX_SEED:
         raise bad_value("seed", f"seed must be a whole number from 0 to {_MAX_SEED}.")
