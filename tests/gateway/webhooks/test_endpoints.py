@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from pydantic import SecretStr
 
 from gateway.app import create_app
 from gateway.settings import Local, Security, Settings
+from gateway.webhooks.event import event_body
+from gateway.webhooks.signing import signed_headers
 from tests.gateway.webhooks.receiver import Receiver, receiving, status
 
 ADMIN = "sk-admin-test-key-0123456789"
@@ -229,6 +233,26 @@ async def test_other_projects_and_lesser_keys_see_nothing(served: Served) -> Non
         assert [each.id async for each in strange.webhooks.list()] == []
         with pytest.raises(openai.PermissionDeniedError):
             await client.with_options(api_key=lesser).webhooks.list()
+
+
+async def test_the_snippets_of_the_documentation_run(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "webhooks.md").read_text()
+    register, receive = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    register = register.replace("http://127.0.0.1:8080", served.base_url)
+    names: dict[str, Any] = {"KEY": ADMIN}
+    await asyncio.to_thread(exec, register, names)
+    names["SECRET"] = capsys.readouterr().out.strip()
+    exec(receive, names)
+
+    body = event_body("evt_1", "video.completed", "video_1", int(time.time()))
+    headers = signed_headers([names["SECRET"]], "evt_1", int(time.time()), body.encode())
+    for _ in range(2):
+        assert names["receive"](body.encode(), headers) == 200
+    assert capsys.readouterr().out == "ready: video_1\n"
+    assert names["receive"](body.encode() + b" ", headers) == 400
+    assert names["receive"](body.encode(), {}) == 400
 
 
 async def test_odd_ids_are_not_found(served: Served) -> None:
