@@ -4,7 +4,9 @@ from typing import Literal
 
 import uuid_utils
 
-Prefix = Literal["video", "file", "char", "key", "evt", "att", "org", "proj", "we", "grp", "req", "led", "act", "whd"]
+Prefix = Literal[
+    "video", "file", "char", "key", "evt", "att", "org", "proj", "we", "grp", "req", "led", "act", "whd"
+]
 
 
 def new_id(prefix: Prefix) -> str:
