@@ -1,20 +1,17 @@
 """The composition root: builds every part of one process, starts and stops what runs beside the requests."""
 
-import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Final
 
-import structlog
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
 from gateway.adapters import Adapters
-from gateway.background import Runs, running
+from gateway.background import Runs
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
 from gateway.db_open import open_database
@@ -36,10 +33,10 @@ from gateway.jobs.pace import Paces
 from gateway.jobs.runner import Runner
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
-from gateway.keys.tokens import first_key_notice
+from gateway.local_worker import LocalWorker, wanted
 from gateway.media.fetch import MediaFetcher
 from gateway.media.pool import MediaTools
-from gateway.migrate import ensure_schema
+from gateway.process import Process
 from gateway.retention import Retention
 from gateway.services import Services
 from gateway.settings import Settings
@@ -53,26 +50,13 @@ from gateway.webhooks.service import WebhookService
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 
-log = structlog.get_logger(__name__)
-
 VERSION: Final = version("onereel")
-
-
-@dataclass(frozen=True)
-class _Process:
-    """The services, and what only the lifespan touches."""
-
-    services: Services
-    door: HttpDoor
-    background: tuple[Runs, ...]
-    readiness: Readiness
-    figures: Figures
 
 
 def create_app(
     settings: Settings, *, clock: Clock | None = None, milestone: Milestone | None = None
 ) -> Litestar:
-    """Build the application. Opens files and starts tasks only in its lifespan.
+    """Build the application; what runs beside the requests starts and ends with its lifespan.
 
     `milestone` is called where a crash matters (see `gateway.jobs.context`).
     """
@@ -82,7 +66,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        async with _running(process):
+        async with process.running():
             yield
 
     app = Litestar(
@@ -108,7 +92,7 @@ def create_app(
     return app
 
 
-def _build(settings: Settings, clock: Clock, milestone: Milestone) -> _Process:
+def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upload_dir, work_dir = settings.data_dir / "uploads", settings.data_dir / "work"
     for folder in (upload_dir, work_dir):
@@ -163,34 +147,18 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> _Process:
         paces=Paces(clock.monotonic),
         milestone=milestone,
     )
-    background: list[Runs] = []
-    if settings.jobs.enabled:
-        outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
-        retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
-        background = [retention, outbox, Runner(context)]
+    outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
+    retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
+    background: list[Runs] = [retention, outbox, *_local_worker(settings, services), Runner(context)]
     readiness = Readiness(db, storage, catalogue)
-    return _Process(services, door, tuple(background), readiness, Figures(db, clock, metrics))
+    active = tuple(background) if settings.jobs.enabled else ()
+    return Process(services, door, active, readiness, Figures(db, clock, metrics))
 
 
-@asynccontextmanager
-async def _running(process: _Process) -> AsyncIterator[None]:
-    """Migrate, make the first key, start what runs beside; stop in reverse order, connections last."""
-    services = process.services
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(services.db.close)
-        stack.push_async_callback(process.door.close)
-        stack.push_async_callback(services.media.close)
-        await ensure_schema(services.settings)
-        _show_once(await services.keys.bootstrap())
-        for part in process.background:
-            await stack.enter_async_context(running(part))
-        process.readiness.started = True
-        log.info("started", version=VERSION, database=services.db.dialect)
-        yield
-        process.readiness.stopping = True
-
-
-def _show_once(admin_key: str | None) -> None:
-    """Tell the operator the first key. Not through the log: logs are kept and shipped."""
-    if admin_key is not None:
-        print(first_key_notice(admin_key), file=sys.stderr, flush=True)  # noqa: T201
+def _local_worker(settings: Settings, services: Services) -> list[Runs]:
+    """Offer the worker's model at once: jobs wait in the queue while it starts."""
+    if not (settings.jobs.enabled and wanted(settings)):
+        return []
+    worker = LocalWorker(settings, on_ready=lambda _: services.hints.jobs.set())
+    services.catalogue.add_upstream(worker.upstream)
+    return [worker]

@@ -31,8 +31,9 @@ class Live:
 
 
 def settings_for(data_dir: Path, **changes: Any) -> Settings:
-    """Settings of a test: nothing from the environment's file, one operator key."""
-    return Settings(data_dir=data_dir, admin_key=ADMIN_KEY, log_level="ERROR", **changes)
+    """Settings of a test: one operator key, no worker."""
+    fixed: dict[str, Any] = {"admin_key": ADMIN_KEY, "log_level": "ERROR", "local": {"enabled": False}}
+    return Settings(data_dir=data_dir, **{**fixed, **changes})
 
 
 @contextmanager

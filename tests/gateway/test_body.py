@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.http.body import Body, UploadedFile, read_body
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.settings import Limits
+from tests.gateway.asgi import asgi_client
 
 LIMITS = Limits(json_bytes=4000, file_bytes=3_000_000, form_fields=20)
 B = "XXboundaryXX"
@@ -42,7 +43,7 @@ class Server:
         app = Litestar(
             [handler], exception_handlers=EXCEPTION_HANDLERS, openapi_config=None, logging_config=None
         )
-        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+        self.client = asgi_client(app)
 
     async def send(self, content: bytes | AsyncIterator[bytes], headers: dict[str, str]) -> httpx.Response:
         answer = await self.client.post("/", content=content, headers=headers)
@@ -59,7 +60,7 @@ class Server:
     ) -> dict[str, Any]:
         answer = await self.send(content, headers)
         assert answer.status_code == status, answer.text
-        error = answer.json()["error"]
+        error: dict[str, Any] = answer.json()["error"]
         assert set(error) == {"message", "type", "param", "code"}
         assert answer.headers["x-should-retry"] == "false"
         return error
@@ -270,7 +271,7 @@ async def test_a_file_that_was_moved_stays(tmp_path):
             body.fields["f"].path.rename(kept)
 
     app = Litestar([handler], openapi_config=None)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test") as client:
+    async with asgi_client(app) as client:
         await client.post("/", content=part("f", b"data", '; filename="x"') + END, headers=FORM)
     assert kept.read_bytes() == b"data"
     assert list(uploads.iterdir()) == []
@@ -293,17 +294,9 @@ async def test_a_client_that_hangs_up_leaves_nothing(tmp_path):
         sent.append(message)
 
     headers = [(b"content-type", FORM["content-type"].encode()), (b"host", b"test")]
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/",
-        "raw_path": b"/",
-        "query_string": b"",
-        "headers": headers,
-    }
-    await asyncio.wait_for(
-        app({**scope, "state": {}, "client": None, "server": None, "scheme": "http"}, receive, send), 5
-    )  # type: ignore[arg-type, typeddict-item]
+    scope: Any = {"type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b""}
+    scope |= {"headers": headers, "state": {}, "client": None, "server": None, "scheme": "http"}
+    await asyncio.wait_for(app(scope, receive, send), 5)
     assert sent[0]["status"] == 400
     assert list(tmp_path.iterdir()) == []
 
