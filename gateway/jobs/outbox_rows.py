@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Row, case, delete, insert, literal, select, update
 
 from gateway.crypto import DecryptionError, SecretBox
 from gateway.db import now_ms
@@ -209,6 +209,19 @@ def release(conn: Connection, delivery: Delivery) -> None:
         .where(outbox.c.id == delivery.id, outbox.c.fence == delivery.fence)
         .values(lease_until=0, owner=None)
     )
+
+
+def take_over_everything(conn: Connection, waits_ms: Sequence[int]) -> None:
+    """Embedded start: every lease is void, and no row waits longer than its tries have earned.
+
+    A due time beyond that can only come from a wall clock that has since been set back.
+    """
+    latest = now_ms() + case(
+        *((outbox.c.tries == tries, wait) for tries, wait in enumerate([0, *waits_ms])), else_=waits_ms[-1]
+    )
+    pending = outbox.c.state == "pending"
+    conn.execute(update(outbox).where(pending, outbox.c.lease_until > 0).values(lease_until=0, owner=None))
+    conn.execute(update(outbox).where(pending, outbox.c.due > latest).values(due=latest))
 
 
 def purge(conn: Connection, before_ms: int, limit: int = 500) -> int:

