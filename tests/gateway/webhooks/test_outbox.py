@@ -231,8 +231,11 @@ async def test_a_lost_process_leaves_its_deliveries_to_others(shop: Shop) -> Non
         want = ClaimRequest(owner="lost", lease_ms=300, count=5, blocked=(), room={}, room_default=5)
         await shop.db.write(lambda conn: claim(conn, want, shop.box))
         async with shop.running(receiver):
-            await asyncio.sleep(0.1)
-            assert not receiver.hits
+            if (
+                shop.db.dialect == "postgresql"
+            ):  # the lost one may live; embedded, a new process is the only one
+                await asyncio.sleep(0.1)
+                assert not receiver.hits
             await receiver.got(1)
 
 
