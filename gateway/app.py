@@ -152,7 +152,8 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     background: list[Runs] = [retention, outbox, *_local_worker(settings, services), Runner(context)]
     readiness = Readiness(db, storage, catalogue)
     active = tuple(background) if settings.jobs.enabled else ()
-    return Process(services, door, active, readiness, Figures(db, clock, metrics))
+    closing = (db.close, door.close, media.close)
+    return Process(services, closing, active, readiness, Figures(db, clock, metrics))
 
 
 def _local_worker(settings: Settings, services: Services) -> list[Runs]:

@@ -1,7 +1,7 @@
 """The life of one process: what it holds, what starts before the first request, what ends after the last."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,17 +13,19 @@ from gateway.http.health import Readiness
 from gateway.keys.tokens import first_key_notice
 from gateway.migrate import ensure_schema
 from gateway.services import Services
-from providers.http import HttpDoor
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class Process:
-    """The services, and what only the lifespan touches. `background` is in order of start."""
+    """The services, and what only the lifespan touches.
+
+    `closing` are connections, the first closed last; `background` is in order of start.
+    """
 
     services: Services
-    door: HttpDoor
+    closing: tuple[Callable[[], Awaitable[None]], ...]
     background: tuple[Runs, ...]
     readiness: Readiness
     figures: Figures
@@ -33,9 +35,8 @@ class Process:
         """Migrate, make the first key, start what runs beside; stop in reverse order, connections last."""
         services = self.services
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(services.db.close)
-            stack.push_async_callback(self.door.close)
-            stack.push_async_callback(services.media.close)
+            for close in self.closing:
+                stack.push_async_callback(close)
             await ensure_schema(services.settings)
             _show_once(await services.keys.bootstrap())
             for part in self.background:
