@@ -289,7 +289,7 @@ def _tiny_random() -> ModelSpec:
         seconds=(Decimal(4),),
         sizes=OPENAI_SIZES,
         default_size="720x1280",
-        native_size="144x256",
+        native_size="80x144",
         price_per_second_usd=Decimal(0),
         upstream_cost_per_second_usd=Decimal(0),
         submit_safety="key",
@@ -297,6 +297,6 @@ def _tiny_random() -> ModelSpec:
         licence="Apache-2.0",
         warnings=(
             "The weights are random: the picture does not show the prompt.",
-            "Frames are made at about 144x256 pixels and scaled and paced to the asked size and length.",
+            "Frames are made at about 80x144 pixels and scaled and paced to the asked size and length.",
         ),
     )

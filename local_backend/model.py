@@ -10,7 +10,7 @@ DESCRIPTION: Final = (
 )
 SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 SECONDS: Final = ("4",)
-NATIVE_SIZE: Final = "144x256"
+NATIVE_SIZE: Final = "80x144"
 FRAMES_PER_SECOND: Final = 24
 NATIVE_FRAMES: Final = 17  # Wan makes 4k + 1
 DEFAULT_STEPS: Final = 12
@@ -18,8 +18,8 @@ DEFAULT_GUIDANCE: Final = 3.0
 DEFAULT_STRENGTH: Final = 0.7
 
 _MULTIPLE = 16  # VAE factor 8 times patch 2, in pixels
-_NATIVE_AREA = 144 * 256
-_NATIVE_SIDES = range(64, 257, _MULTIPLE)
+_NATIVE_AREA = 80 * 144
+_NATIVE_SIDES = range(48, 241, _MULTIPLE)
 
 
 def native_size(width: int, height: int) -> tuple[int, int]:

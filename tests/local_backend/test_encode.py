@@ -1,0 +1,91 @@
+import hashlib
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from local_backend import encode, frames
+from local_backend.errors import Cancelled
+from tests.local_backend.conftest import facts
+
+
+def noise(count: int = 5, height: int = 64, width: int = 36) -> encode.Frames:
+    return np.random.default_rng(1).random((count, height, width, 3), dtype=np.float32)
+
+
+def boxes(path: Path) -> list[bytes]:
+    data, at, found = path.read_bytes(), 0, []
+    while at < len(data):
+        found.append(data[at + 4 : at + 8])
+        at += int.from_bytes(data[at : at + 4])
+    return found
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (1792, 1024)])
+def test_a_clip_has_exactly_the_asked_size_and_length(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "a.mp4"
+    done: list[float] = []
+    encode.write_clip(path, noise(), size=size, rate=24, seconds=1, tick=done.append)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height) == size
+        assert stream.duration * stream.time_base == 1
+        assert (stream.codec_context.name, stream.codec_context.profile) == ("h264", "High")
+        assert stream.pix_fmt == "yuv420p"
+        context = stream.codec_context
+        assert (context.color_primaries, context.color_trc, context.colorspace) == (1, 1, 1)
+        assert context.color_range == 1
+        assert len(list(container.decode(stream))) == 24
+    assert boxes(path).index(b"moov") < boxes(path).index(b"mdat")
+    assert done == sorted(done)
+    assert (len(done), done[-1]) == (24, 1)
+
+
+def test_the_same_frames_are_the_same_file(tmp_path: Path) -> None:
+    digests = set()
+    for number in range(2):
+        path = tmp_path / f"{number}.mp4"
+        encode.write_clip(path, noise(), size=(720, 1280), rate=24, seconds=1, tick=lambda _: None)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_colours_survive(tmp_path: Path) -> None:
+    path = tmp_path / "red.mp4"
+    plain = np.zeros((2, 64, 36, 3), np.float32)
+    plain[..., 0] = 1
+    encode.write_clip(path, plain, size=(72, 128), rate=4, seconds=1, tick=lambda _: None)
+    pixels = np.asarray(frames.last_frame(path))
+    assert np.abs(pixels.reshape(-1, 3).mean(0) - [255, 0, 0]).max() < 6
+
+
+def test_frames_are_spread_over_the_length_and_blended() -> None:
+    ramp = np.stack([np.full((4, 4, 3), value, np.float32) for value in (0.0, 0.5, 1.0)])
+    levels = [int(frame.to_ndarray()[0, 0, 0]) for frame in encode.paced(ramp, 5)]
+    assert levels == [0, 64, 128, 191, 255]
+
+
+def test_another_aspect_keeps_the_centre_without_stretching() -> None:
+    assert encode.cropped(noise(1, 100, 100), (200, 100)).shape == (1, 50, 100, 3)
+    assert encode.cropped(noise(1, 100, 100), (100, 200)).shape == (1, 100, 50, 3)
+    assert encode.cropped(noise(1, 256, 144), (720, 1280)).shape == (1, 256, 144, 3)
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+    def stop(_: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        encode.write_clip(tmp_path / "a.mp4", noise(), size=(72, 128), rate=24, seconds=1, tick=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_joining_keeps_the_sources_frames_size_and_pace(tmp_path: Path, clip: Path) -> None:
+    path = tmp_path / "joined.mp4"
+    encode.write_joined(path, clip, noise(), seconds=1, tick=lambda _: None)
+    assert facts(path) == (180, 320, 12, 3)
+    old = [np.asarray(frame.to_image(), np.float32) for frame in frames.decoded(clip)]
+    new = [np.asarray(frame.to_image(), np.float32) for frame in frames.decoded(path)]
+    assert (len(old), len(new)) == (24, 36)
+    assert max(np.abs(a - b).mean() for a, b in zip(old, new, strict=False)) < 8

@@ -1,0 +1,93 @@
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_backend.errors import WorkerError
+from local_backend.frames import VideoFacts
+from local_backend.model import native_size
+from local_backend.order import Order, read_order, video_id
+from providers.contract import Operation
+
+SOURCE = VideoFacts(641, 361, Fraction(30), Fraction(81, 10))
+
+
+def order(
+    operation: Operation = Operation.GENERATE, source: VideoFacts | None = None, **fields: Any
+) -> Order:
+    return read_order({"prompt": "a fox", **fields}, operation, Path("x") if source else None, source)
+
+
+def test_omitted_values_are_made_explicit() -> None:
+    made = order(attempt_id="att_1")
+    assert (made.width, made.height, made.seconds, made.total_seconds) == (720, 1280, 4, 4)
+    assert made.video_id == video_id("att_1")
+    assert made.seed == order(attempt_id="att_1").seed != order(attempt_id="att_2").seed
+    assert order().attempt_id != order().attempt_id
+
+
+def test_given_values_are_kept_as_text_or_number() -> None:
+    made = order(seed="7", seconds=4, size="1792x1024", num_inference_steps="20", negative_prompt="blur")
+    assert (made.seed, made.width, made.height, made.steps, made.negative_prompt) == (
+        7,
+        1792,
+        1024,
+        20,
+        "blur",
+    )
+    assert order(seed=0).seed == 0
+    assert order(seconds="4.0").seconds == 4
+
+
+def test_an_extension_keeps_its_sources_size_and_says_the_stitched_length() -> None:
+    made = order(Operation.EXTEND, SOURCE, size="720x1280", seconds="4")
+    assert (made.width, made.height, made.seconds, made.total_seconds) == (640, 360, 4, 12)
+
+
+def test_an_edit_takes_its_sources_size_and_length_unless_told() -> None:
+    made = order(Operation.EDIT, SOURCE)
+    assert (made.width, made.height, made.seconds) == (640, 360, 8)
+    told = order(Operation.EDIT, SOURCE, size="1280x720", seconds="8", strength="0.5")
+    assert (told.width, told.height, told.seconds, told.strength) == (1280, 720, 8, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("prompt", "  "),
+        ("prompt", 5),
+        ("prompt", "x" * 32_001),
+        ("model", "sora-2"),
+        ("size", "100x100"),
+        ("seconds", "5"),
+        ("seconds", "long"),
+        ("seconds", "1/0"),
+        ("seed", "-1"),
+        ("seed", "x"),
+        ("seed", True),
+        ("seed", 2**63),
+        ("num_inference_steps", "1"),
+        ("num_inference_steps", "nan"),
+        ("guidance_scale", "many"),
+        ("strength", 2),
+        ("attempt_id", ""),
+        ("attempt_id", 7),
+    ],
+)
+def test_a_bad_value_is_a_400_that_names_its_field(field: str, value: Any) -> None:
+    with pytest.raises(WorkerError) as caught:
+        order(**{field: value})
+    assert (caught.value.status, caught.value.param) == (400, field)
+    assert field in caught.value.envelope()["error"]["message"] or field == "model"
+
+
+def test_the_native_size_has_the_files_aspect() -> None:
+    assert native_size(720, 1280) == (80, 144)
+    assert native_size(1280, 720) == (144, 80)
+    assert native_size(1024, 1792) == (64, 112)
+    for width, height in ((640, 360), (500, 500), (1920, 800), (16, 4000)):
+        native = native_size(width, height)
+        assert all(side % 16 == 0 for side in native)
+        assert native[0] * native[1] <= 80 * 144
