@@ -1,7 +1,7 @@
 """Cancel and delete. A deleted video is gone for the client at once; its ledger and usage rows stay."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, select, update
@@ -10,10 +10,12 @@ from gateway.db import Database, now_ms
 from gateway.jobs.tables import jobs
 from gateway.storage import Storage, StorageError
 from gateway.videos import lists
-from gateway.videos.states import LIVE, TERMINAL
+from gateway.videos.states import LIVE, TERMINAL, State
 from gateway.videos.tables import videos
 
 log = structlog.get_logger(__name__)
+
+_UNANSWERED: Final = frozenset({State.SUBMITTING, State.SUBMISSION_UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ def cancel(conn: Connection, project_id: str, video_id: str) -> dict[str, Any] |
 
 
 def delete(conn: Connection, project_id: str, video_id: str) -> Deleted | None:
-    """Mark a video deleted, cancel it if it is live, erase the prompt if it is not; None if there is none.
+    """Mark a video deleted, cancel it if it is live, erase the prompt; None if there is none.
 
+    A submission whose answer is not known yet keeps the prompt: it may have to be sent again, word for word.
     `expires_at` is set to now, so that the retention sweep removes bytes that cannot go at once.
     """
     c = videos.c
@@ -57,10 +60,11 @@ def delete(conn: Connection, project_id: str, video_id: str) -> Deleted | None:
     ).scalar()
     if state is None:
         return None
+    if state not in _UNANSWERED:
+        conn.execute(update(videos).where(c.id == video_id).values(prompt=None))
     if state in LIVE:
         _wake(conn, video_id)
         return Deleted(live=True, bytes_free=False)
-    conn.execute(update(videos).where(c.id == video_id).values(prompt=None))
     return Deleted(live=False, bytes_free=not has_live_dependants(conn, video_id))
 
 

@@ -79,8 +79,16 @@ async def test_delete_of_a_live_video_cancels_it(world: World):
     row = await world.row(video["id"])
     assert row.cancel_requested
     assert row.deleted_at is not None
+    assert row.prompt is None
     with pytest.raises(NotFound):
         await world.service.delete(world.principal, video["id"])
+
+
+async def test_delete_during_a_submit_keeps_the_words_it_may_send_again(world: World):
+    video = await world.create()
+    await world.db.write(lambda conn: conn.execute(update(videos).values(state="submitting")))
+    await world.service.delete(world.principal, video["id"])
+    assert (await world.row(video["id"])).prompt == "a cat"
 
 
 async def test_delete_of_an_ended_video_erases_prompt_bytes_and_inputs(world: World, png: bytes):
