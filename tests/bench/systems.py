@@ -1,0 +1,230 @@
+"""What is measured: onereel, LiteLLM's proxy and nginx as the floor, each a process tree pinned to one core."""
+
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from tests.bench.upstream import NEVER, Mock, find_nginx, nginx, pinned, wait_until_answers
+from tests.server import ROOT, Server, free_port, serve_command, upstream_table
+
+LITELLM: Final = ROOT / ".venvs" / "litellm" / "bin" / "litellm"
+MASTER_KEY: Final = "sk-bench-0123456789abcdef"
+PARKED: Final = "bench/parked"
+"""A model whose upstream takes one video and never ends it: every other job waits, so a create is only a create."""
+
+
+def model_of(clip: str) -> str:
+    """The model that makes this clip."""
+    return f"bench/{clip}"
+
+
+class System(ABC):
+    """One thing under test."""
+
+    name: str
+    base_url: str
+    key: str
+
+    @abstractmethod
+    def start(self) -> float:
+        """Start it; answers the seconds until it could take a request."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it."""
+
+    @property
+    @abstractmethod
+    def pid(self) -> int:
+        """The first process of its tree."""
+
+    def tree(self) -> list[psutil.Process]:
+        """Its processes."""
+        first = psutil.Process(self.pid)
+        return [first, *first.children(recursive=True)]
+
+    def cpu_seconds(self) -> float:
+        """User and system time of its processes so far."""
+        times = [process.cpu_times() for process in self.tree()]
+        return sum(each.user + each.system for each in times)
+
+    def rss_mb(self) -> float:
+        """Resident memory of its processes; shared pages count in each."""
+        return sum(process.memory_info().rss for process in self.tree()) / 1e6
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep it from running while another system is measured."""
+        processes = self.tree()
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGCONT)
+
+
+class Onereel(System):
+    """`onereel serve` on SQLite (synchronous=FULL) with local storage."""
+
+    name = "onereel"
+
+    def __init__(self, mock: Mock, core: str, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
+        command = [*pinned(core), *serve_command()]
+        self.server = Server(config=_tables(mock), data_dir=data_dir, env=env, command=command)
+        self.base_url = self.server.api_url
+        self.key = ""
+
+    @property
+    def pid(self) -> int:
+        """The server's."""
+        return self.server.pid
+
+    def start(self) -> float:
+        """Start and, on the first start, make a key."""
+        started = time.monotonic()
+        self.server.start(ready=False)
+        wait_until_answers(f"{self.server.base_url}/health/ready")
+        took = time.monotonic() - started
+        self.key = self.key or self.server.make_key()
+        return took
+
+    def stop(self) -> None:
+        """In order, or by force where that takes long: the bench leaves jobs behind."""
+        self.server.stop(timeout=15)
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.server.data_dir / "data" / "onereel.db"
+
+
+class LiteLLM(System):
+    """The proxy with a master key, without a database of its own (see the research notes)."""
+
+    name = "LiteLLM"
+
+    def __init__(self, mock: Mock, core: str, folder: Path) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+        self.key = MASTER_KEY
+        self._core = core
+        self._folder = folder
+        self._config = _litellm_config(mock)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The proxy's."""
+        if self._process is None:
+            raise RuntimeError("LiteLLM is not running")
+        return self._process.pid
+
+    def start(self) -> float:
+        """Start one worker."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        config = self._folder / "config.yaml"
+        config.write_text(self._config)
+        command = [*pinned(self._core), str(LITELLM), "--config", str(config)]
+        command += ["--host", "127.0.0.1", "--port", str(self.port), "--num_workers", "1"]
+        quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
+        started = time.monotonic()
+        with (self._folder / "litellm.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, env={**os.environ, **quiet}, cwd=self._folder, stdout=log, stderr=log
+            )
+        wait_until_answers(f"http://127.0.0.1:{self.port}/health/liveliness")
+        return time.monotonic() - started
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+
+class Nginx(System):
+    """`proxy_pass` to the mock: what moving the bytes alone costs."""
+
+    name = "nginx"
+
+    def __init__(self, mock: Mock, core: str, folder: Path) -> None:
+        self.port = free_port()
+        self.base_url = f"http://127.0.0.1:{self.port}/small/v1"
+        self.key = "none"
+        server = f"""
+  upstream mock {{ server 127.0.0.1:{mock.port}; keepalive 64; }}
+  server {{
+    listen 127.0.0.1:{self.port} backlog=1024;
+    location / {{ proxy_pass http://mock; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+  }}
+"""
+        self._command = nginx(folder, server, core)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The master's."""
+        if self._process is None:
+            raise RuntimeError("nginx is not running")
+        return self._process.pid
+
+    def start(self) -> float:
+        """Start one worker."""
+        started = time.monotonic()
+        self._process = subprocess.Popen(self._command)
+        wait_until_answers(f"{self.base_url}/videos/x")
+        return time.monotonic() - started
+
+    def stop(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+
+def missing_peers() -> list[str]:
+    """What cannot be measured here, one sentence each."""
+    missing = []
+    if not LITELLM.exists():
+        missing.append(
+            "LiteLLM is not installed, its rows are skipped: "
+            "python3 -m venv .venvs/litellm && .venvs/litellm/bin/pip install 'litellm[proxy]'"
+        )
+    if not find_nginx():
+        missing.append("nginx is not installed, its rows are skipped (Debian: apt-get install nginx)")
+    return missing
+
+
+def _tables(mock: Mock) -> str:
+    clips = ("small", "mega", "large")
+    tables = [
+        upstream_table(mock.url(clip), name=clip, model=model_of(clip), max_concurrent=512) for clip in clips
+    ]
+    tables.append(upstream_table(mock.url(NEVER), name="parked", model=PARKED, max_concurrent=1))
+    return "".join(tables)
+
+
+def _litellm_config(mock: Mock) -> str:
+    models = "".join(
+        f"""
+  - model_name: {model_of(clip)}
+    litellm_params: {{model: openai/sora-2, api_base: "{mock.url(clip)}", api_key: none}}"""
+        for clip in ("small", "mega", "large")
+    )
+    return f"model_list:{models}\ngeneral_settings:\n  master_key: {MASTER_KEY}\n"
