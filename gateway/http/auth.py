@@ -77,9 +77,7 @@ def provide_principal(request: Request[Principal, Any, Any]) -> Principal:
 
 
 def _is_public(scope: Scope, opt: Mapping[str, Any]) -> bool:
-    return (
-        scope["path"].startswith(PUBLIC_PATHS) or bool(opt.get("public")) or scope.get("method") == "OPTIONS"
-    )
+    return scope["path"].startswith(PUBLIC_PATHS) or bool(opt.get("public"))
 
 
 def _token(authorization: bytes | None) -> str:

@@ -164,7 +164,7 @@ class FilesController(Controller):
         "/{file_id:str}/content",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
         guards=[requires(Scope.FILES_READ)],
-        operation_class=documented(media=("application/octet-stream",)),
+        operation_class=documented(media=("*/*",)),
         summary="Download a file",
         status_code=200,
     )

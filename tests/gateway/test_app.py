@@ -260,6 +260,12 @@ def test_without_a_key_nothing_is_told(gateway, authorization):
             assert refusal(stranger.get(path), 401)["code"] == "invalid_api_key"
 
 
+def test_options_needs_a_key_too(client, gateway):
+    for path in ("/v1/videos", "/v1/organizations", f"/v1/webhook_endpoints/we_{UNKNOWN}"):
+        assert client.options(path).status_code == 204
+        refusal(httpx.options(f"{gateway.base_url}{path}"), 401)
+
+
 def assert_nothing_stays(gateway: Live) -> None:
     folder = gateway.settings.data_dir
     assert list((folder / "uploads").iterdir()) == []
