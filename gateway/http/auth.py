@@ -65,7 +65,8 @@ class Authentication:
 def requires(scope: principals.Scope) -> Guard:
     """Make a Litestar guard: 403 unless the caller's key has the scope."""
 
-    def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
+    # async, although it never waits: Litestar sends a plain function through a thread, on every request
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         cast("Principal", connection.user).require(scope)
 
     return guard
