@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 
 from billing.ledger import Hold, capture, release
 from billing.prices import billable_seconds, price_micros
@@ -84,10 +84,8 @@ def complete(conn: Connection, lease: Lease, rows: Loaded, content: StoredConten
         update(videos)
         .where(videos.c.id == video.id)
         .values(
-            state=State.COMPLETED,
+            **_final(State.COMPLETED, now),
             progress=100,
-            version=videos.c.version + 1,
-            completed_at=now,
             expires_at=now + retention_ms,
             size=f"{content.width}x{content.height}",
             cost_micros=charge,
@@ -115,9 +113,7 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
         update(videos)
         .where(videos.c.id == video.id)
         .values(
-            state=State.FAILED,
-            version=videos.c.version + 1,
-            completed_at=now,
+            **_final(State.FAILED, now),
             error_code=failure.code,
             error_message=failure.message,
             cost_micros=0,
@@ -138,6 +134,12 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
             attempt_id=attempt.id if attempt is not None else None,
         )
     _announce(conn, video, "video.failed", now)
+
+
+def _final(state: State, now: int) -> dict[str, Any]:
+    """The columns of every end; a video deleted while it ran keeps no prompt."""
+    prompt = case((videos.c.deleted_at.is_(None), videos.c.prompt), else_=None)
+    return {"state": state, "version": videos.c.version + 1, "completed_at": now, "prompt": prompt}
 
 
 def close_attempt(conn: Connection, attempt: Any, key_id: str, state: str, now: int, **values: Any) -> None:

@@ -16,6 +16,7 @@ from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import next_route, route_of_attempt, routes_of, video_request
 from gateway.jobs.settle import Failure, add_notice, close_attempt, database_now
 from gateway.jobs.tables import attempts
+from gateway.videos.capabilities import suits
 from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
@@ -25,6 +26,7 @@ from providers.contract import (
     Adapter,
     ErrorKind,
     LooksUp,
+    Operation,
     ProviderError,
     SubmitSafety,
     Submitted,
@@ -51,9 +53,9 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     video = job.rows.video
     request = StoredRequest.model_validate(video.request)
     pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
-    routes = routes_of(ctx, video, request)
+    routes = [r for r in routes_of(ctx, video, request) if suits(r.spec, Operation(video.operation), request)]
     route = next_route(routes, job.rows.attempt, pinned.upstream if pinned else None)
-    if route is None:
+    if route is None or _gave_up(ctx, job, route):
         await fail_video(ctx, job, _no_route(job))
         return
     if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
@@ -70,6 +72,14 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     job = Job(job.lease, Loaded(video, attempt))
     await ctx.milestone("attempt.committed", video.id)
     await send(ctx, job, route, request)
+
+
+def _gave_up(ctx: JobContext, job: Job, route: Route) -> bool:
+    """Refused again and again for longer than the model may take to make a video."""
+    last = job.rows.attempt
+    if last is None or last.state != "refused":
+        return False
+    return bool(ctx.clock.now_ms() - last.created_at > route.spec.deadline_seconds * 1000)
 
 
 def _no_route(job: Job) -> Failure:
@@ -129,9 +139,11 @@ def _write_attempt(conn: Connection, job: Job, route: Route) -> str:
     return attempt_id
 
 
-def _move_video(conn: Connection, video_id: str, state: State) -> None:
+def _move_video(conn: Connection, video_id: str, state: State, **values: Any) -> None:
     conn.execute(
-        update(videos).where(videos.c.id == video_id).values(state=state, version=videos.c.version + 1)
+        update(videos)
+        .where(videos.c.id == video_id)
+        .values(state=state, version=videos.c.version + 1, **values)
     )
 
 
@@ -159,7 +171,7 @@ async def send(
         return
     ctx.metrics.upstream_call(route.upstream.name, "submit", "ok", ctx.clock.monotonic() - started)
     await ctx.milestone("submit.answered", job.video_id)
-    await _accepted(ctx, job, adapter, submitted)
+    await _accepted(ctx, job, route, submitted)
 
 
 async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest) -> VideoRequest:
@@ -172,9 +184,10 @@ def _safety(route: Route, adapter: Adapter) -> SubmitSafety:
     return route.spec.submit_safety or adapter.submit_safety
 
 
-async def _accepted(ctx: JobContext, job: Job, adapter: Adapter, submitted: Submitted) -> None:
+async def _accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted) -> None:
     attempt = _attempt(job)
-    delay_ms = int(poll_delay(submitted.poll_after, adapter.poll_interval, 0) * 1000)
+    delay_ms = int(poll_delay(submitted.poll_after, ctx.adapter(route.upstream).poll_interval, 0) * 1000)
+    deadline_ms = int(route.spec.deadline_seconds * 1000)
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.RUNNING, delay_ms=delay_ms)
@@ -183,7 +196,8 @@ async def _accepted(ctx: JobContext, job: Job, adapter: Adapter, submitted: Subm
             .where(attempts.c.id == attempt.id)
             .values(state="running", handle=dict(submitted.handle), submitted_at=now_ms(), error=None)
         )
-        _move_video(conn, job.video_id, State.RUNNING)
+        # waiting for a turn is over: from here on the model's own deadline counts
+        _move_video(conn, job.video_id, State.RUNNING, deadline=now_ms() + deadline_ms)
 
     await ctx.db.write(commit, background=True)
     ctx.hints.video_changed([job.video_id])
@@ -316,7 +330,7 @@ async def _look_up(ctx: JobContext, job: Job, route: Route, adapter: LooksUp, re
         await try_later(ctx, job, error.retry_after)
         return
     if found is not None:
-        await _accepted(ctx, job, ctx.adapter(route.upstream), found)
+        await _accepted(ctx, job, route, found)
     else:
         await _resend(ctx, job, route, request, may_exist=False)
 

@@ -34,6 +34,9 @@ PRIORITIES: Final = {"priority": 0, "default": 10, "flex": 20}
 _RETRY_WAIT_SECONDS: Final = 10.0
 _NOTHING: Final[dict[str, Any]] = {column.name: None for column in videos.columns}
 
+LONGEST_QUEUE_MS: Final = 24 * 3_600_000
+"""How long a video may wait for its turn; once an upstream takes it, the model's own deadline counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -195,7 +198,7 @@ def _shared(call: Call, plan: Plan, now: int) -> dict[str, Any]:
         "version": 1,
         "cancel_requested": False,
         "created_at": now,
-        "deadline_in": int(max(route.spec.deadline_seconds for route in plan.routes) * 1000),
+        "deadline_in": LONGEST_QUEUE_MS,
         "user_ref": body.user,
         "metadata": body.metadata,
         "warnings": list(plan.warnings) or None,

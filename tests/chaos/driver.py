@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -166,6 +167,7 @@ class Driver:
         self.accepted: dict[int, str] = {}
         self.windows: Counter[str] = Counter()
         self.kills = self.stops = 0
+        self.killed = asyncio.Condition()
 
     def _environment(self) -> dict[str, str]:
         config = self.plan.folder / "onereel.toml"
@@ -211,8 +213,7 @@ submit_safety = "{safety}"
             async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=16)) as client:
                 await self._wait_ready(client)
                 trouble = asyncio.create_task(self._trouble())
-                await asyncio.gather(*(self._submit_share(client, n) for n in range(8)))
-                await trouble
+                await asyncio.gather(*(self._submit_share(client, n) for n in range(8)), trouble)
             await self._settle(database)
             stats = {name: fake.stats() for name, fake in self.fakes.items()}
             upstreams = [Upstream(name, CAP, name, stats[name]) for name in SAFETIES]
@@ -237,8 +238,16 @@ submit_safety = "{safety}"
                 raise RuntimeError(f"a process did not start; see {self.plan.folder}")
 
     async def _submit_share(self, client: httpx.AsyncClient, share: int) -> None:
+        """Spread over the kills, so that each finds work in hand."""
         for n in range(share, self.plan.videos, 8):
+            async with self.killed:
+                await self.killed.wait_for(
+                    lambda n=n: self.kills >= n * (self.plan.kills - 1) / self.plan.videos
+                )
             await self._submit(client, n)
+
+    def _is_turn_of(self, n: int) -> bool:
+        return self.kills >= n * (self.plan.kills - 1) / self.plan.videos
 
     async def _submit(self, client: httpx.AsyncClient, n: int) -> None:
         """A careful client: the same Idempotency-Key until it has an answer, whichever process gives it."""
@@ -275,7 +284,9 @@ submit_safety = "{safety}"
                 frozen.append(asyncio.create_task(self._freeze()))
             process = await self._victim()
             self.windows += await asyncio.to_thread(process.kill)
-            self.kills += 1
+            async with self.killed:
+                self.kills += 1
+                self.killed.notify_all()
             process.start()
         await asyncio.gather(*frozen)
 
