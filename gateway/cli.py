@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli_common import CommandError, load_settings, run
+from gateway.cli_terminal import CommandError, load_settings, run
 
 _GROUPS = {
     "keys": ("gateway.cli_keys", "Make, list, limit and revoke API keys."),

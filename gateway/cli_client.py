@@ -13,7 +13,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Final, cast
 
-from gateway.cli_common import CommandError
+from gateway.cli_terminal import CommandError
 from gateway.lock import running_server
 from gateway.settings import Settings
 

@@ -17,7 +17,7 @@ from typing import Final, Literal, NamedTuple
 import click
 from sqlalchemy import select
 
-from gateway.cli_common import CommandError, load_settings, paint
+from gateway.cli_terminal import CommandError, load_settings, paint
 from gateway.clock import Clock
 from gateway.db import now_ms
 from gateway.db_open import open_database

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.cli_client import Answer, ServerClient
-from gateway.cli_common import CommandError, say
+from gateway.cli_terminal import CommandError, say
 
 Show = Callable[[str, float], None]
 """What happens now, and percent done."""

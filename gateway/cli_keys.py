@@ -6,7 +6,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
-from gateway.cli_common import CommandError, load_settings, say, table
+from gateway.cli_terminal import CommandError, load_settings, say, table
 
 P = ParamSpec("P")
 R = TypeVar("R")

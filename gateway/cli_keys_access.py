@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar
 
 from gateway.cli_client import ServerClient, ServerError, find_server
-from gateway.cli_common import CommandError, run
+from gateway.cli_terminal import CommandError, run
 from gateway.keys.forms import KeyChanges, KeyForm, parse
 from gateway.keys.service import DEFAULT_PROJECT, KeyService, operator_principal
 from gateway.keys.store import PageQuery

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gateway.cli_common import load_settings, table
+from gateway.cli_terminal import load_settings, table
 
 
 @click.group(invoke_without_command=True)

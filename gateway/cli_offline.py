@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.cli_common import CommandError, say
+from gateway.cli_terminal import CommandError, say
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.db_open import open_database
@@ -34,7 +34,7 @@ async def offline_keys(settings: Settings) -> AsyncIterator[KeyService]:
 
 async def verify_ledger(settings: Settings) -> list[str]:
     """What is wrong with the books. Only reads, so a running server is no obstacle."""
-    from billing.ledger import verify
+    from billing.verify import verify
 
     await ensure_schema(settings)
     async with _database(settings) as db:

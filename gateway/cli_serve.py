@@ -13,7 +13,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from gateway.app import create_app
-from gateway.cli_common import CommandError, say
+from gateway.cli_terminal import CommandError, say
 from gateway.lock import DataLock, RunningServer, running_server
 from gateway.settings import Settings
 

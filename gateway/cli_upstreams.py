@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 import click
 
-from gateway.cli_common import CommandError, load_settings, paint, say, table
+from gateway.cli_terminal import CommandError, load_settings, paint, say, table
 
 if TYPE_CHECKING:
     from providers.spec import UpstreamSpec

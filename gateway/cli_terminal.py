@@ -1,4 +1,4 @@
-"""What every command shares: settings, failures, tables, colours."""
+"""Between a command and its terminal: settings in, failures, tables and colours out."""
 
 import os
 import sys
@@ -51,7 +51,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     except ApiError as error:
         raise CommandError(error.message) from None
     except (OSError, SQLAlchemyError) as error:
-        raise CommandError(f"{type(error).__name__}: {error}\n`onereel doctor` looks for the cause.") from None
+        raise CommandError(
+            f"{type(error).__name__}: {error}\n`onereel doctor` looks for the cause."
+        ) from None
 
 
 def say(message: str) -> None:
