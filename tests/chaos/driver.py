@@ -56,6 +56,7 @@ class Plan:
     fault: str = ""
     lease: float = 4.0
     renew: float = 1.3
+    freeze: float = 5.5
     answer_ms: tuple[int, int] = (0, 200)
     patience: float = 90.0
     seed: int = 0
@@ -168,6 +169,7 @@ class Driver:
         self.windows: Counter[str] = Counter()
         self.kills = self.stops = 0
         self.killed = asyncio.Condition()
+        self.frozen: list[Process] = []
 
     def _environment(self) -> dict[str, str]:
         config = self.plan.folder / "onereel.toml"
@@ -241,9 +243,7 @@ submit_safety = "{safety}"
         """Spread over the kills, so that each finds work in hand."""
         for n in range(share, self.plan.videos, 8):
             async with self.killed:
-                await self.killed.wait_for(
-                    lambda n=n: self.kills >= n * (self.plan.kills - 1) / self.plan.videos
-                )
+                await self.killed.wait_for(partial(self._is_turn_of, n))
             await self._submit(client, n)
 
     def _is_turn_of(self, n: int) -> bool:
@@ -279,7 +279,7 @@ submit_safety = "{safety}"
             if self.kills in storage_at:
                 storage_at.discard(self.kills)
                 await self._break_storage()
-            if self.kills in stop_at and len(self.processes) > 1:
+            if self.kills in stop_at and len(self.frozen) + 1 < len(self.processes):
                 stop_at.discard(self.kills)
                 frozen.append(asyncio.create_task(self._freeze()))
             process = await self._victim()
@@ -296,7 +296,7 @@ submit_safety = "{safety}"
             self.kills % 3
         ):  # mostly one that is up: a kill during start is worth testing too, but finds nothing in hand
             async with httpx.AsyncClient(timeout=1) as client:
-                for candidate in random.sample(self.processes, len(self.processes)):
+                for candidate in random.sample(awake, len(awake)):
                     with suppress(httpx.HTTPError):
                         await client.get(f"{candidate.url}/health/live")
                         return candidate
@@ -321,13 +321,13 @@ submit_safety = "{safety}"
 
     async def _freeze(self) -> None:
         """A twin: stopped beyond its lease, then awake again with everything it had in hand."""
-        process = random.choice(self.processes)
-        pid = process.popen.pid
+        process = random.choice([process for process in self.processes if process not in self.frozen])
+        self.frozen.append(process)
         process.signal(signal.SIGSTOP)
-        await asyncio.sleep(self.plan.lease + 1.5)
-        if process.popen.pid == pid and process.popen.poll() is None:
-            process.signal(signal.SIGCONT)
-            self.stops += 1
+        await asyncio.sleep(self.plan.freeze)
+        process.signal(signal.SIGCONT)
+        self.frozen.remove(process)
+        self.stops += 1
 
     async def _settle(self, database: Database) -> None:
         """Wait until nothing is live and every event is delivered, or patience ends."""

@@ -43,8 +43,9 @@ def planted_plan(plan: Plan, name: str) -> Plan:
     plan.videos, plan.needed, plan.patience, plan.skew = 90, {}, 25.0, 0.0
     plan.kills = 6 if name == "ledger_outside" else 1
     if name == "no_fence":
-        # leases shorter than the upstream's answers, never renewed: nearly every commit is a stale one
-        plan.lease, plan.renew, plan.answer_ms, plan.stops = 0.4, 600.0, (100, 500), 0
+        # frozen long enough for the other process to finish what the frozen one has in hand
+        plan.kills, plan.stops, plan.lease, plan.renew, plan.freeze = 4, 4, 1.5, 0.5, 8.0
+        plan.kill_every = (3.0, 5.0)
     return plan
 
 

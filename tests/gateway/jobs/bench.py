@@ -96,7 +96,14 @@ class Engine:
             conn.execute(insert(videos).values(**row, deadline=now_ms() + deadline_in))
             conn.execute(
                 insert(jobs).values(
-                    id=video_id, kind="video", state=row["state"], priority=10, due=now_ms(), lease_until=0, fence=0, tries=0
+                    id=video_id,
+                    kind="video",
+                    state=row["state"],
+                    priority=10,
+                    due=now_ms(),
+                    lease_until=0,
+                    fence=0,
+                    tries=0,
                 )
             )
 
@@ -105,7 +112,9 @@ class Engine:
         return video_id
 
     async def video(self, video_id: str) -> Any:
-        return await self.db.read(lambda conn: conn.execute(select(videos).where(videos.c.id == video_id)).one())
+        return await self.db.read(
+            lambda conn: conn.execute(select(videos).where(videos.c.id == video_id)).one()
+        )
 
     async def attempts(self, video_id: str) -> list[Any]:
         query = select(attempts).where(attempts.c.video_id == video_id).order_by(attempts.c.n)

@@ -53,8 +53,22 @@ async def test_a_video_is_made_stored_and_captured(db: Database, tmp_path: Path,
     assert sent["fields"]["size"] == "1280x720"
 
 
-RETRIED = ["rate_limited", "rate_limited_bare", "unknown_state", "truncated_poll", "html_502_poll", "drop_poll"]
-RETRIED += ["rate_limited_poll", "content_502", "expired_url", "truncated_content", "foreign_url", "slow_body"]
+RETRIED = [
+    "rate_limited",
+    "rate_limited_bare",
+    "unknown_state",
+    "truncated_poll",
+    "html_502_poll",
+    "drop_poll",
+]
+RETRIED += [
+    "rate_limited_poll",
+    "content_502",
+    "expired_url",
+    "truncated_content",
+    "foreign_url",
+    "slow_body",
+]
 
 
 @pytest.mark.parametrize("fault", RETRIED)
@@ -126,7 +140,11 @@ async def test_without_key_or_look_up_it_is_never_sent_twice(
         await asyncio.sleep(0.2)
         assert (await made.video(video_id)).state == "submission_unknown"
         (video,) = await made.finish(video_id)
-        assert (video.state, video.error_code, video.cost_status) == ("failed", "submission_unknown", "released")
+        assert (video.state, video.error_code, video.cost_status) == (
+            "failed",
+            "submission_unknown",
+            "released",
+        )
         assert "submission_unknown" in await made.notices()
         await made.check()
     assert fake.stats()["jobs"] == 1
@@ -178,13 +196,15 @@ async def test_past_its_deadline_it_fails_and_the_attempt_is_watched_to_its_end(
     db: Database, tmp_path: Path, fake: FakeUpstream
 ) -> None:
     fake.config(run_seconds=[2.0, 2.0], cost_usd="0.25")
-    async with engine(db, tmp_path, [upstream("acme", fake.base_url, max_concurrent=1)]) as made:
-        video_id = await made.add(deadline_in=700)
+    spec = {"deadline_seconds": 0.7}
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url, max_concurrent=1, spec=spec)]) as made:
+        video_id = await made.add()
         (video,) = await made.finish(video_id)
         assert (video.state, video.error_code) == ("failed", "expired")
         after = await made.add()
         await asyncio.sleep(0.3)
         assert (await made.video(after)).state == "queued"  # the slot is still taken upstream
+        fake.config(run_seconds=[0.0, 0.0])
         await made.finish(after)
         (attempt,) = await made.attempts(video_id)
         assert (attempt.state, attempt.cost_micros) == ("abandoned", 250_000)
@@ -192,7 +212,9 @@ async def test_past_its_deadline_it_fails_and_the_attempt_is_watched_to_its_end(
         await made.check()
 
 
-async def test_caps_park_jobs_and_freed_slots_wake_them(db: Database, tmp_path: Path, fake: FakeUpstream) -> None:
+async def test_caps_park_jobs_and_freed_slots_wake_them(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
     fake.config(run_seconds=[0.1, 0.3])
     async with engine(db, tmp_path, [upstream("acme", fake.base_url, max_concurrent=3)]) as made:
         ids = [await made.add() for _ in range(15)]
@@ -221,19 +243,25 @@ async def test_a_stale_worker_commits_nothing(db: Database, tmp_path: Path, fake
             return (await made.video(video_id)).state == "submitting"
 
         await made.until(submitting)
-        await made.db.write(lambda conn: conn.execute(update(jobs).values(fence=jobs.c.fence + 1, lease_until=0)))
+        await made.db.write(
+            lambda conn: conn.execute(update(jobs).values(fence=jobs.c.fence + 1, lease_until=0))
+        )
         (video,) = await made.finish(video_id)
         assert video.state == "completed"
         await made.check()
     assert fake.stats()["jobs"] == 1
 
 
-async def test_settling_writes_the_client_event_once(db: Database, tmp_path: Path, fake: FakeUpstream) -> None:
+async def test_settling_writes_the_client_event_once(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
     async with engine(db, tmp_path, [upstream("acme", fake.base_url)]) as made:
         video_id = await made.add(webhook_url="https://example.com/hook")
         await made.finish(video_id)
         rows = await made.db.read(lambda conn: conn.execute(select(outbox)).all())
-        assert [(r.event_type, r.video_id, r.state) for r in rows] == [("video.completed", video_id, "pending")]
+        assert [(r.event_type, r.video_id, r.state) for r in rows] == [
+            ("video.completed", video_id, "pending")
+        ]
 
 
 async def test_a_broken_input_url_fails_before_anything_is_sent(
