@@ -291,16 +291,17 @@ submit_safety = "{safety}"
         await asyncio.gather(*frozen)
 
     async def _victim(self) -> Process:
-        process = random.choice(self.processes)
-        if (
-            self.kills % 3
-        ):  # mostly one that is up: a kill during start is worth testing too, but finds nothing in hand
-            async with httpx.AsyncClient(timeout=1) as client:
-                for candidate in random.sample(awake, len(awake)):
-                    with suppress(httpx.HTTPError):
-                        await client.get(f"{candidate.url}/health/live")
-                        return candidate
-        return process
+        """Mostly a process that is up: a kill during start is worth testing too, but finds nothing in hand."""
+        awake = [process for process in self.processes if process not in self.frozen]
+        random.shuffle(awake)
+        if self.kills % 4 == 0:
+            return awake[0]
+        async with httpx.AsyncClient(timeout=1) as client:
+            for process in awake:
+                with suppress(httpx.HTTPError):
+                    await client.get(f"{process.url}/health/live")
+                    return process
+        return awake[0]
 
     async def _until_someone_works(self) -> None:
         """A kill counts for something only if the victim may have had work in hand."""
