@@ -5,11 +5,9 @@ from typing import Any, Final, cast
 
 import structlog
 from litestar import Request
-from litestar.connection import ASGIConnection
 from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
-from litestar.handlers import BaseRouteHandler
-from litestar.types import ASGIApp, Guard, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import principal as principals
 from gateway.errors import Unauthorized
@@ -27,8 +25,8 @@ _MALFORMED: Final = (
 class Authentication:
     """ASGI middleware: sets `scope["user"]` to the Principal, or raises; counts the request against the key's limits.
 
-    A handler with `opt={"limit": "create"}` counts as a create, every other as a read; `opt={"public": True}`
-    and PUBLIC_PATHS need no key.
+    A handler with `opt={"limit": "create"}` counts as a create, every other as a read; `opt=requires(scope)`
+    wants that scope; `opt={"public": True}` and PUBLIC_PATHS need no key.
     """
 
     def __init__(self, app: ASGIApp, keys: KeyService, limits: RequestLimits) -> None:
@@ -47,6 +45,8 @@ class Authentication:
         scope["auth"] = principal.key_id
         structlog.contextvars.bind_contextvars(key_id=principal.key_id, project_id=principal.project_id)
         headers = await self._limits.check(principal, cast("LimitKind", opt.get("limit", "read")))
+        if (required := opt.get("scope")) is not None:
+            principal.require(required)
         await self._app(scope, receive, _with_headers(send, headers) if headers else send)
 
     async def _identify(self, scope: Scope) -> Principal:
@@ -62,14 +62,12 @@ class Authentication:
         return principal
 
 
-def requires(scope: principals.Scope) -> Guard:
-    """Make a Litestar guard: 403 unless the caller's key has the scope."""
+def requires(scope: principals.Scope) -> dict[str, principals.Scope]:
+    """Make the `opt` of a handler or controller: 403 unless the caller's key has the scope.
 
-    # async, although it never waits: Litestar sends a plain function through a thread, on every request
-    async def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
-        cast("Principal", connection.user).require(scope)
-
-    return guard
+    Not a Litestar guard: those copy the handler on every request, which costs a fifth of a status read.
+    """
+    return {"scope": scope}
 
 
 def provide_principal(request: Request[Principal, Any, Any]) -> Principal:

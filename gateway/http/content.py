@@ -35,7 +35,7 @@ class ContentController(Controller):
     @route(
         "/{video_id:str}/content",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
-        guards=[requires(Scope.VIDEOS_READ)],
+        opt=requires(Scope.VIDEOS_READ),
         operation_class=documented(media=_MEDIA),
         summary="Download a video",
         status_code=200,

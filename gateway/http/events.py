@@ -32,7 +32,7 @@ class VideoEvents(Controller):
 
     @get(
         "/{video_id:str}/events",
-        guards=[requires(Scope.VIDEOS_READ)],
+        opt=requires(Scope.VIDEOS_READ),
         operation_class=documented(media=("text/event-stream",)),
         summary="Follow a video",
         status_code=200,

@@ -83,7 +83,7 @@ class FilesController(Controller):
     tags = ["files"]
 
     @post(
-        guards=[requires(Scope.FILES_WRITE)],
+        opt=requires(Scope.FILES_WRITE),
         operation_class=documented(body=FileForm, answer=File),
         summary="Upload a file",
         status_code=200,
@@ -110,7 +110,7 @@ class FilesController(Controller):
         return Response(answer, status_code=status)
 
     @get(
-        guards=[requires(Scope.FILES_READ)],
+        opt=requires(Scope.FILES_READ),
         operation_class=documented(answer=FileList),
         summary="List files",
     )
@@ -136,7 +136,7 @@ class FilesController(Controller):
 
     @get(
         "/{file_id:str}",
-        guards=[requires(Scope.FILES_READ)],
+        opt=requires(Scope.FILES_READ),
         operation_class=documented(answer=File),
         summary="Retrieve a file",
     )
@@ -148,7 +148,7 @@ class FilesController(Controller):
 
     @delete(
         "/{file_id:str}",
-        guards=[requires(Scope.FILES_WRITE)],
+        opt=requires(Scope.FILES_WRITE),
         operation_class=documented(answer=DeletedFile),
         summary="Delete a file",
         status_code=200,
@@ -163,7 +163,7 @@ class FilesController(Controller):
     @route(
         "/{file_id:str}/content",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
-        guards=[requires(Scope.FILES_READ)],
+        opt=requires(Scope.FILES_READ),
         operation_class=documented(media=("*/*",)),
         summary="Download a file",
         status_code=200,

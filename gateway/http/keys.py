@@ -65,7 +65,7 @@ class OrganizationsController(Controller):
 
     path = "/v1/organizations"
     tags = ["organization"]
-    guards = [requires(Scope.OPERATOR)]
+    opt = requires(Scope.OPERATOR)
     dependencies = _PAGE
 
     @post(
@@ -104,7 +104,7 @@ class ProjectsController(Controller):
 
     path = "/v1/organization/projects"
     tags = ["organization"]
-    guards = [requires(Scope.ORGANIZATION)]
+    opt = requires(Scope.ORGANIZATION)
     dependencies = _PAGE
 
     @post(
@@ -195,7 +195,7 @@ class ApiKeysController(Controller):
 
     path = "/v1/organization/projects/{project_id:str}/api_keys"
     tags = ["organization"]
-    guards = [requires(Scope.ORGANIZATION)]
+    opt = requires(Scope.ORGANIZATION)
     dependencies = _PAGE
 
     @post(

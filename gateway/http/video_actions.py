@@ -22,8 +22,8 @@ from gateway.videos.service import Call, VideoService
 
 VideoId = Annotated[str, PathParameter(description="The video's id.")]
 
-_CREATES: Final = {"limit": "create"}
-_WRITES: Final = [requires(Scope.VIDEOS_WRITE)]
+_WRITES: Final = requires(Scope.VIDEOS_WRITE)
+_CREATES: Final = {**_WRITES, "limit": "create"}
 _MOST_RETRIES: Final = 100
 
 
@@ -87,7 +87,6 @@ class VideoActions(Controller):
     """Handlers of the POST routes; served as part of `VideosController`."""
 
     @post(
-        guards=_WRITES,
         operation_class=dual_media(CreateBody, Video),
         summary="Create a video",
         status_code=200,
@@ -106,7 +105,7 @@ class VideoActions(Controller):
 
     @post(
         "/quote",
-        guards=_WRITES,
+        opt=_WRITES,
         operation_class=dual_media(CreateBody, Quote),
         summary="Price a video",
         status_code=200,
@@ -123,7 +122,6 @@ class VideoActions(Controller):
 
     @post(
         "/edits",
-        guards=_WRITES,
         operation_class=dual_media(EditBody, Video),
         summary="Edit a video",
         status_code=200,
@@ -142,7 +140,6 @@ class VideoActions(Controller):
 
     @post(
         "/extensions",
-        guards=_WRITES,
         operation_class=dual_media(ExtendBody, Video),
         summary="Extend a video",
         status_code=200,
@@ -161,7 +158,6 @@ class VideoActions(Controller):
 
     @post(
         "/characters",
-        guards=_WRITES,
         operation_class=dual_media(CharacterBody, Character),
         summary="Create a character",
         status_code=200,
@@ -181,7 +177,6 @@ class VideoActions(Controller):
 
     @post(
         "/{video_id:str}/remix",
-        guards=_WRITES,
         operation_class=dual_media(RemixBody, Video),
         summary="Remix a video",
         status_code=200,
@@ -201,7 +196,7 @@ class VideoActions(Controller):
 
     @post(
         "/{video_id:str}/cancel",
-        guards=_WRITES,
+        opt=_WRITES,
         operation_class=documented(answer=Video),
         summary="Cancel a video",
         status_code=200,

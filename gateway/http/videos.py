@@ -15,7 +15,7 @@ from gateway.http.video_schemas import Character, DeletedVideo, Video, VideoList
 from gateway.principal import Principal, Scope
 from gateway.videos.service import VideoService
 
-_READS: Final = [requires(Scope.VIDEOS_READ)]
+_READS: Final = requires(Scope.VIDEOS_READ)
 
 
 class VideosController(VideoActions, VideoEvents):
@@ -26,7 +26,7 @@ class VideosController(VideoActions, VideoEvents):
     dependencies = {"reader": Provide(provide_reader, sync_to_thread=False)}
 
     @get(
-        guards=_READS,
+        opt=_READS,
         operation_class=documented(answer=VideoList),
         summary="List videos",
         dependencies={"page": Provide(provide_page, sync_to_thread=False)},
@@ -43,9 +43,7 @@ class VideosController(VideoActions, VideoEvents):
         )
         return list_envelope(data, has_more=more)
 
-    @get(
-        "/{video_id:str}", guards=_READS, operation_class=documented(answer=Video), summary="Retrieve a video"
-    )
+    @get("/{video_id:str}", opt=_READS, operation_class=documented(answer=Video), summary="Retrieve a video")
     async def retrieve(
         self, video_id: VideoId, principal: NamedDependency[Principal], videos: NamedDependency[VideoService]
     ) -> Response[dict[str, Any]]:
@@ -54,7 +52,7 @@ class VideosController(VideoActions, VideoEvents):
 
     @delete(
         "/{video_id:str}",
-        guards=[requires(Scope.VIDEOS_WRITE)],
+        opt=requires(Scope.VIDEOS_WRITE),
         operation_class=documented(answer=DeletedVideo),
         summary="Delete a video",
         status_code=200,
@@ -67,7 +65,7 @@ class VideosController(VideoActions, VideoEvents):
 
     @get(
         "/characters/{character_id:str}",
-        guards=_READS,
+        opt=_READS,
         operation_class=documented(answer=Character),
         summary="Retrieve a character",
     )

@@ -67,7 +67,7 @@ class WebhookEndpointsController(Controller):
 
     path = "/v1/webhook_endpoints"
     tags = ["webhooks"]
-    guards = [requires(Scope.WEBHOOKS)]
+    opt = requires(Scope.WEBHOOKS)
     dependencies = _PAGE
 
     @post(
@@ -240,7 +240,7 @@ class WebhookEventTypesController(Controller):
 
     path = "/v1/webhook_event_types"
     tags = ["webhooks"]
-    guards = [requires(Scope.WEBHOOKS)]
+    opt = requires(Scope.WEBHOOKS)
 
     @get(operation_class=documented(answer=view.WebhookEventTypeList), summary="List webhook event types")
     async def list_event_types(self) -> Json:

@@ -26,7 +26,7 @@ PROJECTS = "/v1/organization/projects"
 KEYS = f"{PROJECTS}/{DEFAULT_PROJECT}/api_keys"
 
 
-@get("/whoami", guards=[requires(Scope.VIDEOS_READ)])
+@get("/whoami", opt=requires(Scope.VIDEOS_READ))
 async def whoami(request: Request[Principal, str, State]) -> dict[str, str]:
     return {"key": request.user.key_id, "project": request.user.project_id}
 
