@@ -9,4 +9,14 @@ import gateway.webhooks.tables
 from billing.tables import metadata as billing_metadata
 from gateway.db import metadata as gateway_metadata
 
+TABLE_MODULES = (
+    gateway.files.tables,
+    gateway.idempotency.tables,
+    gateway.jobs.tables,
+    gateway.keys.tables,
+    gateway.videos.tables,
+    gateway.webhooks.tables,
+)
+"""Imported so that their tables are registered."""
+
 METADATA = [gateway_metadata, billing_metadata]

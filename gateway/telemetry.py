@@ -88,7 +88,7 @@ class Metrics:
     """The metrics of one process, in a registry of their own. Times are seconds."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, which nobody reads
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library  # a second series for each, which nobody reads
         self.registry = CollectorRegistry()
         self._requests = self._counter("onereel_http_requests", "HTTP requests.", "method", "route", "status")
         self._request_seconds = Histogram(

@@ -123,7 +123,7 @@ class Shop:
     async def until(self, check: Callable[[list[Any]], bool], seconds: float = 10.0) -> list[Any]:
         """Wait until the rows are as `check` wants them."""
         async with asyncio.timeout(seconds):
-            while not check(rows := await self.rows()):  # noqa: ASYNC110 - rows send no events
+            while not check(rows := await self.rows()):
                 await asyncio.sleep(0.02)
         return rows
 
