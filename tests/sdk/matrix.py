@@ -25,6 +25,8 @@ from tests.server import Server, free_port, upstream_table
 
 MODELS: Final = ("acme/fast", "sora-2")
 SCHEMA_ROW: Final = "every answer fits the vendor's schema"
+CALM_ROW: Final = "no other call was retried"
+SELF_ROW: Final = "the scenario itself"
 CUT_ROW: Final = "retry: lost answer, one job"
 BUSY_ROW: Final = "retry: Retry-After honoured"
 FINAL_ROW: Final = "retry: x-should-retry honoured"
@@ -143,7 +145,11 @@ def run(
 ) -> list[Column]:
     """Run the scenarios, some at once, and check each."""
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(lambda item: run_one(bench, item[0], item[1], only), commands.items()))
+        columns = list(pool.map(lambda item: run_one(bench, item[0], item[1], only), commands.items()))
+    for row in {row for column in columns for row in column.cells} - {SELF_ROW}:
+        for column in columns:
+            column.cells.setdefault(row, Cell("FAIL", "this row was not run"))
+    return columns
 
 
 def run_one(bench: Bench, sdk: Sdk, command: Sequence[str], only: Sequence[str] = ()) -> Column:
@@ -232,7 +238,7 @@ def _play(column: Column, command: Sequence[str], given: str) -> None:
         found = json.loads(line)
         column.cells[found["row"]] = _cell(column, found)
     if status:
-        column.cells["the scenario itself"] = Cell("FAIL", f"it ended with status {status}")
+        column.cells[SELF_ROW] = Cell("FAIL", f"it ended with status {status}")
 
 
 def _text(output: str | bytes | None) -> str:
@@ -277,6 +283,8 @@ def _check_retries(column: Column, proxies: Proxies) -> None:
 
 
 def _check_answers(column: Column, exchanges: Sequence[Exchange]) -> None:
+    again = [f"{each.method} {each.path}" for each in exchanges if each.retry not in {"", "0"}]
+    column.cells[CALM_ROW] = Cell("FAIL", f"retried: {again}") if again else Cell("ok")
     if not SPEC.exists():
         return
     schema = VendorSchema()

@@ -21,6 +21,8 @@ def main() -> int:
     started = time.monotonic()
     with bench(list(commands)) as shared:
         columns = run(shared, commands, options.row)
+        if any(cell.state == "FAIL" for column in columns for cell in column.cells.values()):
+            print(f"--- the end of the server's log\n{shared.server.log_tail()}", file=sys.stderr)
     show(columns)
     print(f"{time.monotonic() - started:.0f} s after installation")
     for reason in missing:
