@@ -42,6 +42,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
+from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
@@ -128,6 +129,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         webhooks=WebhookService(
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
         ),
+        callbacks=Callbacks(db, secrets, hints, settings.public_url),
         hints=hints,
         metrics=metrics,
         upload_dir=upload_dir,
@@ -145,6 +147,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         metrics=metrics,
         work_dir=work_dir,
         paces=Paces(clock.monotonic),
+        callback_url=services.callbacks.url,
         milestone=milestone,
     )
     outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)

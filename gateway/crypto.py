@@ -1,9 +1,11 @@
 """Secrets at rest: Fernet with key rotation. The first key encrypts, every key decrypts."""
 
+import hmac
 import os
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from functools import cached_property
+from hmac import compare_digest
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -55,6 +57,19 @@ class SecretBox:
                 "a stored secret was encrypted under a key that is not configured; "
                 "every process needs the same ONEREEL_SECURITY__ENCRYPTION_KEYS, old keys last"
             ) from None
+
+    def signature(self, text: str) -> str:
+        """Sign a text that we hand out and must recognise: 32 hex digits, under the newest key."""
+        return _signature(self._keys[0], text)
+
+    def is_signature(self, text: str, signature: str) -> bool:
+        """Whether one of our keys made this signature."""
+        given = signature.encode()
+        return any(compare_digest(_signature(key, text).encode(), given) for key in self._keys)
+
+
+def _signature(key: str, text: str) -> str:
+    return hmac.new(key.encode(), text.encode(), "sha256").hexdigest()[:32]
 
 
 def open_secret_box(settings: Settings) -> SecretBox:

@@ -15,6 +15,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
@@ -38,6 +39,7 @@ class Services:
     content: VideoContent
     files: FileService
     webhooks: WebhookService
+    callbacks: Callbacks
     hints: Hints
     metrics: Metrics
     upload_dir: Path

@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar import Controller
 
+from gateway.http.callbacks import CallbacksController
 from gateway.http.content import ContentController
 from gateway.http.files import FilesController
 from gateway.http.keys import ApiKeysController, OrganizationsController, ProjectsController
@@ -18,6 +19,7 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     FilesController,
     WebhookEndpointsController,
     WebhookEventTypesController,
+    CallbacksController,
     ProjectsController,
     ApiKeysController,
     OrganizationsController,

@@ -31,6 +31,10 @@ async def no_milestone(_name: str, _video_id: str) -> None:
     """The production default."""
 
 
+def no_callback(_attempt_id: str) -> None:
+    """Without a public address nobody can call back."""
+
+
 @dataclass
 class JobContext:
     """Shared by every step; holds no state of a single job."""
@@ -47,6 +51,7 @@ class JobContext:
     metrics: Metrics
     work_dir: Path
     paces: Paces
+    callback_url: Callable[[str], str | None] = no_callback
     milestone: Milestone = no_milestone
 
 

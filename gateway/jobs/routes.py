@@ -60,6 +60,7 @@ def video_request(
         parameters=request.parameters,
         provider_options=request.provider_options,
         source=source,
+        callback_url=ctx.callback_url(attempt.id),
     )
 
 
