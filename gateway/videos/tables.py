@@ -1,6 +1,6 @@
 """The video: the one truth about a request. All times are milliseconds since the epoch, money is micro-USD."""
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String, Table, Text, text
 
 from gateway.db import metadata
 
@@ -47,6 +47,11 @@ videos = Table(
     Column("duration_ms", BigInteger),
     Index("ix_videos_project_id_id", "project_id", "id"),
     Index("ix_videos_fingerprint_created_at", "fingerprint", "created_at"),
-    Index("ix_videos_expires_at", "expires_at"),
+    Index(
+        "ix_videos_expires_at",
+        "expires_at",
+        sqlite_where=text("content_key IS NOT NULL"),
+        postgresql_where=text("content_key IS NOT NULL"),
+    ),
     Index("ix_videos_source_video_id", "source_video_id"),
 )

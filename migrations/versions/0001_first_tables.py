@@ -219,7 +219,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_videos'))
     )
     with op.batch_alter_table('videos', schema=None) as batch_op:
-        batch_op.create_index('ix_videos_expires_at', ['expires_at'], unique=False)
+        batch_op.create_index('ix_videos_expires_at', ['expires_at'], unique=False, sqlite_where=sa.text('content_key IS NOT NULL'), postgresql_where=sa.text('content_key IS NOT NULL'))
         batch_op.create_index('ix_videos_fingerprint_created_at', ['fingerprint', 'created_at'], unique=False)
         batch_op.create_index('ix_videos_project_id_id', ['project_id', 'id'], unique=False)
         batch_op.create_index('ix_videos_source_video_id', ['source_video_id'], unique=False)
@@ -290,7 +290,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_videos_source_video_id')
         batch_op.drop_index('ix_videos_project_id_id')
         batch_op.drop_index('ix_videos_fingerprint_created_at')
-        batch_op.drop_index('ix_videos_expires_at')
+        batch_op.drop_index('ix_videos_expires_at', sqlite_where=sa.text('content_key IS NOT NULL'), postgresql_where=sa.text('content_key IS NOT NULL'))
 
     op.drop_table('videos')
     op.drop_table('slots')
