@@ -274,7 +274,7 @@ submit_safety = "{safety}"
         stop_at = set(random.sample(range(self.plan.kills), min(self.plan.stops, self.plan.kills)))
         frozen: list[asyncio.Task[None]] = []
         while self.kills < self.plan.kills:
-            await self._until_someone_works()
+            await self._live([process for process in self.processes if process not in self.frozen])
             await asyncio.sleep(random.uniform(*self.plan.kill_every))
             if self.kills in storage_at:
                 storage_at.discard(self.kills)
@@ -293,21 +293,21 @@ submit_safety = "{safety}"
     async def _victim(self) -> Process:
         """Mostly a process that is up: a kill during start is worth testing too, but finds nothing in hand."""
         awake = [process for process in self.processes if process not in self.frozen]
-        random.shuffle(awake)
-        if self.kills % 4 == 0:
-            return awake[0]
-        async with httpx.AsyncClient(timeout=1) as client:
-            for process in awake:
-                with suppress(httpx.HTTPError):
-                    await client.get(f"{process.url}/health/live")
-                    return process
-        return awake[0]
+        if self.kills % 5 == 4:
+            return random.choice(awake)
+        return await self._live(awake)
 
-    async def _until_someone_works(self) -> None:
-        """A kill counts for something only if the victim may have had work in hand."""
-        if len(self.processes) == 1:
-            async with httpx.AsyncClient(timeout=2) as client:
-                await self._wait_ready(client)
+    async def _live(self, candidates: list[Process]) -> Process:
+        """Any of them that answers, as soon as one does."""
+        async with httpx.AsyncClient(timeout=1) as client:
+            for _ in range(400):
+                random.shuffle(candidates)
+                for process in candidates:
+                    with suppress(httpx.HTTPError):
+                        if (await client.get(f"{process.url}/health/ready")).status_code == 200:
+                            return process
+                await asyncio.sleep(0.05)
+        raise RuntimeError(f"no process came up; see {self.plan.folder}")
 
     async def _break_storage(self) -> None:
         """For a second and a half nothing can be written."""
