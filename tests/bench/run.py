@@ -42,9 +42,9 @@ def main() -> None:
         bench = Bench(folder, load_core, options.seconds, options.rounds)
         systems = _systems(mock, core, folder, options.without)
         _measure(bench, mock, core, systems, options.only)
-    print(report.table(bench))
     path = OUT / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps({"machine": _machine(), "samples": bench.samples}, indent=1))
+    print(report.table(bench))
     print(f"\nwritten to {path.relative_to(ROOT)}")
 
 

@@ -187,7 +187,7 @@ class Nginx(System):
         """Start one worker."""
         started = time.monotonic()
         self._process = subprocess.Popen(self._command)
-        wait_until_answers(f"{self.base_url}/videos/x")
+        wait_until_answers(f"{self.base_url}/videos/video_small")
         return time.monotonic() - started
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from providers.testing_media import mp4, own_bytes
+from providers.testing_media import mp4
 from tests.server import free_port
 
 CLIPS: Final = {"small": 0, "mega": 1_000_000, "large": 20 * 1024 * 1024}
@@ -24,16 +24,26 @@ CLIPS: Final = {"small": 0, "mega": 1_000_000, "large": 20 * 1024 * 1024}
 SECONDS: Final = 4
 SIZE: Final = "720x1280"
 _VIDEO: Final = (
-    '{{"id":"video_mock","object":"video","model":"sora-2","status":"{status}","progress":{progress},'
+    '{{"id":"video_{clip}","object":"video","model":"sora-2","status":"{status}","progress":{progress},'
     f'"created_at":1700000000,"size":"{SIZE}","seconds":"{SECONDS}"}}}}'
 )
-CREATED: Final = _VIDEO.format(status="queued", progress=0)
-COMPLETED: Final = _VIDEO.format(status="completed", progress=100)
-RUNNING: Final = _VIDEO.format(status="in_progress", progress=1)
 NEVER: Final = "never"
 """The clip whose videos are never completed."""
 
 POLL_AFTER_MS: Final = 50
+
+
+def created(clip: str) -> str:
+    """The answer to a create. The id says which clip: LiteLLM forgets through which deployment it came."""
+    return _VIDEO.format(clip=clip, status="queued", progress=0)
+
+
+def polled(clip: str) -> str:
+    """The answer to a status request."""
+    if clip == NEVER:
+        return _VIDEO.format(clip=clip, status="in_progress", progress=1)
+    return _VIDEO.format(clip=clip, status="completed", progress=100)
+
 
 _NGINX: Final = """
 daemon off;
@@ -58,10 +68,10 @@ _MOCK: Final = """
   server {{
     listen 127.0.0.1:{port} backlog=1024;
     default_type application/json;
-    location ~ ^/[a-z]+/v1/videos$ {{ add_header openai-poll-after-ms {poll}; return 200 '{created}'; }}
-    location ~ ^/never/v1/videos/[^/]+$ {{ return 200 '{running}'; }}
-    location ~ ^/[a-z]+/v1/videos/[^/]+$ {{ return 200 '{completed}'; }}
-    location ~ ^/([a-z]+)/v1/videos/[^/]+/content$ {{ default_type video/mp4; alias {folder}/$1.mp4; }}
+    location ~ ^/([a-z]+)/v1/videos$ {{ add_header openai-poll-after-ms {poll}; return 200 '{created}'; }}
+    location ~ ^/[a-z]+/v1/videos/video_never$ {{ return 200 '{running}'; }}
+    location ~ ^/[a-z]+/v1/videos/video_([a-z]+)$ {{ return 200 '{completed}'; }}
+    location ~ ^/[a-z]+/v1/videos/video_([a-z]+)/content$ {{ default_type video/mp4; alias {folder}/$1.mp4; }}
   }}
 """
 
@@ -102,15 +112,17 @@ class Mock:
         self._folder.mkdir(parents=True)
         video = mp4(720, 1280, Fraction(SECONDS))
         for name, length in CLIPS.items():
-            data = own_bytes(video, "bench", length) if length else video
-            (self._folder / f"{name}.mp4").write_bytes(data)
+            # a real video does not compress, and LiteLLM would try
+            noise = os.urandom(length - len(video) - 8) if length else b""
+            box = (len(noise) + 8).to_bytes(4, "big") + b"free"
+            (self._folder / f"{name}.mp4").write_bytes(video + box + noise)
         if find_nginx():
             server = _MOCK.format(
                 port=self.port,
                 poll=POLL_AFTER_MS,
-                created=CREATED,
-                completed=COMPLETED,
-                running=RUNNING,
+                created=created("$1"),
+                completed=polled("$1"),
+                running=polled(NEVER),
                 folder=self._folder,
             )
             command = nginx(self._folder / "nginx", server, self._core)
@@ -118,7 +130,7 @@ class Mock:
             module = [sys.executable, "-m", "tests.bench.upstream_loop", str(self.port), str(self._folder)]
             command = [*pinned(self._core), *module]
         self._process = subprocess.Popen(command)
-        wait_until_answers(f"{self.url('small')}/videos/x")
+        wait_until_answers(f"{self.url('small')}/videos/video_small")
         return self
 
     def __exit__(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.bench.upstream import CLIPS, COMPLETED, CREATED, NEVER, POLL_AFTER_MS, RUNNING
+from tests.bench.upstream import CLIPS, POLL_AFTER_MS, created, polled
 
 
 class _Mock(asyncio.Protocol):
@@ -35,12 +35,12 @@ class _Mock(asyncio.Protocol):
 
     def _answer(self, method: str, path: str) -> None:
         extra, kind = "", "application/json"
-        if path.endswith("/content"):
-            body, kind = self._clips[path.split("/")[1]], "video/mp4"
-        elif method == "POST":
-            body, extra = CREATED.encode(), f"openai-poll-after-ms: {POLL_AFTER_MS}\r\n"
+        if method == "POST":
+            body, extra = created(path.split("/")[1]).encode(), f"openai-poll-after-ms: {POLL_AFTER_MS}\r\n"
+        elif path.endswith("/content"):
+            body, kind = self._clips[path.split("/")[4].removeprefix("video_")], "video/mp4"
         else:
-            body = (RUNNING if path.startswith(f"/{NEVER}/") else COMPLETED).encode()
+            body = polled(path.split("/")[4].removeprefix("video_")).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{extra}Content-Length: {len(body)}\r\n\r\n"
         self._transport.writelines([head.encode(), body])
 
