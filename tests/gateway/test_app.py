@@ -375,3 +375,11 @@ def test_the_admin_key_is_shown_once(fake, tmp_path, capfd):
         assert "Admin API key" not in capfd.readouterr().err
         assert httpx.get(f"{gateway.base_url}/v1/models", headers=key).status_code == 200
     assert not list(Path(tmp_path / "uploads").iterdir())
+
+
+def test_the_workers_model_is_offered_before_there_is_a_worker(tmp_path):
+    local = {"enabled": True, "python": str(tmp_path / "no-such-python")}
+    with live(settings_for(tmp_path, local=local)) as gateway, gateway.client() as client:
+        assert client.get("/health/ready").status_code == 200
+        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["onereel/tiny-random"]
+        assert client.post("/v1/videos", json=GOOD).json()["status"] == "queued"
