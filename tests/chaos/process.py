@@ -23,7 +23,7 @@ from gateway.webhooks import sending
 from tests.chaos import faults
 
 HELD = {
-    "attempt.committed": 0.5,
+    "attempt.committed": 2.0,
     "store.begin": 1.0,
     "store.put": 1.0,
     "settle.begin": 1.0,
