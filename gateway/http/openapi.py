@@ -11,6 +11,15 @@ from litestar.router import Router
 from pydantic import BaseModel
 
 _BINARY: Final = {"type": "string", "format": "binary"}
+_EVENT: Final = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _REF: Final = "#/components/schemas/{model}"
 _OPEN_PATHS: Final = ("/health/", "/metrics", "/docs", "/openapi.json", "/v1/callbacks/")
 _SECURED: Final = ("401", "403")
@@ -138,7 +147,10 @@ def _complete(
         schema = _component(described.answer, "serialization", schemas)
         operation["responses"]["200"] = {"description": "Success.", "content": {_JSON: {"schema": schema}}}
     elif described.media:
-        content = {media: {"schema": _BINARY} for media in described.media}
+        content = {
+            media: {"schema": _EVENT if media == "text/event-stream" else _BINARY}
+            for media in described.media
+        }
         operation["responses"]["200"] = {"description": "Success.", "content": content}
     if described.body is not None:
         operation["requestBody"] = _request_body(described.body, schemas)
@@ -146,7 +158,7 @@ def _complete(
 
 
 def _request_body(model: type[BaseModel], schemas: dict[str, Any]) -> dict[str, Any]:
-    form = model.model_json_schema(ref_template=_REF)
+    form = _repeats_allowed(model.model_json_schema(ref_template=_REF))
     for name, schema in form.pop("$defs", {}).items():
         schemas.setdefault(name, _without_files(schema))
     content: dict[str, Any] = {}
@@ -185,6 +197,15 @@ def _without_files(schema: Any) -> Any:
         else:
             result[key] = value
     return None if _lost_something(schema, result) else result
+
+
+def _repeats_allowed(schema: Any) -> Any:
+    """Drop `uniqueItems`: in a request, a set forgives what is named twice."""
+    if isinstance(schema, list):
+        return [_repeats_allowed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _repeats_allowed(value) for key, value in schema.items() if key != "uniqueItems"}
 
 
 def _is_binary(schema: Mapping[str, Any]) -> bool:

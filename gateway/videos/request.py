@@ -52,9 +52,23 @@ Resolution = Annotated[str, Field(pattern=r"^[1-9][0-9]{2,3}p$")]
 ModelName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+def _null_is_absent(schema: dict[str, Any]) -> None:
+    """Tell what `parse` does: a field that may be left out may be null."""
+    properties = schema.get("properties", {})
+    for name in set(properties) - set(schema.get("required", ())):
+        each = properties[name]
+        if {"type": "null"} not in each.get("anyOf", ()):
+            told = {key: each.pop(key) for key in ("default", "title", "description") if key in each}
+            properties[name] = {"anyOf": [each, {"type": "null"}], **told}
+
+
 class _Body(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,
+        json_schema_extra=_null_is_absent,
     )
 
 
