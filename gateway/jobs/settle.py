@@ -86,7 +86,8 @@ def complete(conn: Connection, lease: Lease, rows: Loaded, content: StoredConten
         .values(
             **_final(State.COMPLETED, now),
             progress=100,
-            expires_at=now + retention_ms,
+            # the bytes of a video deleted while it ran go with the next sweep
+            expires_at=case((videos.c.deleted_at.is_(None), now + retention_ms), else_=now),
             size=f"{content.width}x{content.height}",
             cost_micros=charge,
             cost_status="captured",
