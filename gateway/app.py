@@ -26,6 +26,7 @@ from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.health import Readiness, health_handlers
 from gateway.http.openapi import openapi_config
 from gateway.http.request_id import RequestContext
+from gateway.http.urls import WithoutNul
 from gateway.idempotency.service import Idempotency
 from gateway.jobs.context import JobContext, Milestone, no_milestone
 from gateway.jobs.outbox import Outbox
@@ -80,7 +81,10 @@ def create_app(
             **provided(services.by_name()),
             "principal": Provide(provide_principal, sync_to_thread=False),
         },
-        middleware=[DefineMiddleware(Authentication, keys=services.keys, limits=services.limits)],
+        middleware=[
+            DefineMiddleware(WithoutNul),
+            DefineMiddleware(Authentication, keys=services.keys, limits=services.limits),
+        ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=openapi_config(VERSION),
         logging_config=None,
