@@ -175,7 +175,11 @@ def _check_json(value: Any, depth: int = 0, param: str | None = None) -> None:
 def _json_message(raw: bytes, reason: str) -> str:
     match = _POSITION.search(reason)
     if match is None:
-        where = "it ends too early" if "truncated" in reason else reason.partition(" - ")[0].lower()
+        where = (
+            "it ends too early, or inside a \\u pair"
+            if "truncated" in reason
+            else reason.partition(" - ")[0].lower()
+        )
         return f"The body is not valid JSON: {where} ({len(raw)} bytes read)."
     position = int(match[1])
     line = raw.count(b"\n", 0, position) + 1

@@ -16,7 +16,7 @@ from gateway.http.body import Body, UploadedFile, read_body
 from gateway.http.download import Download
 from gateway.http.errors import field_error
 from gateway.http.openapi import documented
-from gateway.http.pagination import AfterParameter, OrderParameter, list_envelope
+from gateway.http.pagination import AfterParameter, OrderParameter, list_envelope, newest_first
 from gateway.idempotency.service import Idempotency, claim_of
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
@@ -130,7 +130,7 @@ class FilesController(Controller):
                 f"Invalid value for 'purpose': use one of {', '.join(PURPOSES)}.", param="purpose"
             )
         rows, more = await files.list_files(
-            principal.project_id, limit=limit, after=after, descending=order == "desc", purpose=purpose
+            principal.project_id, limit=limit, after=after, descending=newest_first(order), purpose=purpose
         )
         return list_envelope([public_file(row) for row in rows], has_more=more)
 

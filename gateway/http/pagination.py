@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from litestar.params import QueryParameter
 
-Order = Literal["asc", "desc"]
+from gateway.errors import BadRequest
+
+_ORDERS: Final = ["asc", "desc"]
 DEFAULT_LIMIT: Final = 20
 MAX_LIMIT: Final = 100
 _MAX_CURSOR: Final = 200
@@ -18,28 +20,32 @@ AfterParameter = Annotated[
     str | None,
     QueryParameter(min_length=1, max_length=_MAX_CURSOR, description="The id that the page starts after."),
 ]
-OrderParameter = Annotated[Order, QueryParameter(description="By time of creation.")]
+OrderParameter = Annotated[
+    str, QueryParameter(description="By time of creation.", schema_extra={"enum": _ORDERS})
+]
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which part of a list: at most `limit` objects after the id `after`."""
+    """Which part of a list: at most `limit` objects after the id `after`, the newest first if `descending`."""
 
     limit: int = DEFAULT_LIMIT
     after: str | None = None
-    order: Order = "desc"
-
-    @property
-    def descending(self) -> bool:
-        """Whether the newest come first."""
-        return self.order == "desc"
+    descending: bool = True
 
 
 def provide_page(
     limit: LimitParameter = DEFAULT_LIMIT, after: AfterParameter = None, order: OrderParameter = "desc"
 ) -> PageRequest:
     """Read the page a list handler is asked for: the dependency `page`. Bad values are 400 naming the parameter."""
-    return PageRequest(limit, after, order)
+    return PageRequest(limit, after, newest_first(order))
+
+
+def newest_first(order: str) -> bool:
+    """Read the parameter `order`."""
+    if order not in _ORDERS:
+        raise BadRequest("Invalid value for 'order': use 'asc' or 'desc'.", param="order")
+    return order == "desc"
 
 
 def list_envelope(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:

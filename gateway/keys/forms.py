@@ -69,7 +69,7 @@ def parse(form: type[F], fields: Mapping[str, Any]) -> F:
 
 def _bad_request(form: type[BaseModel], error: ValidationError) -> BadRequest:
     first = error.errors(include_url=False)[0]
-    param = ".".join(str(part) for part in first["loc"])
+    param = "".join(f"[{part}]" if n else str(part) for n, part in enumerate(first["loc"]))
     if first["type"] == "extra_forbidden":
         taken = ", ".join(form.model_fields) or "none"
         message = f"Unknown field '{param}'. The fields here are: {taken}."
@@ -78,4 +78,6 @@ def _bad_request(form: type[BaseModel], error: ValidationError) -> BadRequest:
         return BadRequest(
             f"Missing required field '{param}'.", param=param, code="missing_required_parameter"
         )
-    return BadRequest(f"Invalid value for '{param}': {first['msg']}.", param=param)
+    return BadRequest(
+        f"Invalid value for '{param}': {first['msg'].removeprefix('Value error, ')}.", param=param
+    )

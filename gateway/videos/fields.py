@@ -72,8 +72,10 @@ def _seconds(value: Any) -> Any:
 
 
 def _size(value: Any) -> Any:
-    if not isinstance(value, str) or not _SIZE.fullmatch(value.strip().lower()):
-        raise _fail(f'must be WIDTHxHEIGHT in pixels such as "720x1280", not "{str(value)[:40]}"')
+    if not isinstance(value, str):
+        raise _fail('must be WIDTHxHEIGHT in pixels such as "720x1280"', "invalid_type")
+    if not _SIZE.fullmatch(value.strip().lower()):
+        raise _fail(f'must be WIDTHxHEIGHT in pixels such as "720x1280", not "{value[:40]}"')
     return value.strip().lower()
 
 

@@ -220,13 +220,6 @@ class Inputs:
         facts = await self._probe(path, param)
         if facts.kind != "image":
             raise _not_an_image(param, facts.media_type)
-        pixels = facts.width * facts.height
-        if pixels > self._limits.image_pixels:
-            raise BadRequest(
-                f"'{param}' has {pixels} pixels, the limit is {self._limits.image_pixels}: send a smaller image.",
-                param=param,
-                code="image_too_large",
-            )
         return _with_facts(Accepted(role, param, path=path, size=size, name=name), facts)
 
     async def _probe(self, path: Path, param: str) -> MediaFacts:

@@ -77,7 +77,7 @@ def test_the_life_of_a_key_without_a_server(onereel: Command, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("keys", "create", "--scope", "videos.watch"), 1, "scopes.0"),
+        (("keys", "create", "--scope", "videos.watch"), 1, "scopes[0]"),
         (("keys", "create", "--expires", "2001-01-01"), 1, "time to come"),
         (("keys", "create", "--expires", "soon"), 2, "is no time"),
         (("keys", "create", "--requests-per-minute", "0"), 2, "neither a whole number"),

@@ -180,7 +180,7 @@ async def test_an_expiry_in_the_past_is_refused(keys: KeyService, new_key: NewKe
         ({}, "name", "Missing"),
         ({"name": ""}, "name", "at least 1"),
         ({"name": "x" * 201}, "name", "at most 200"),
-        ({"name": "k", "scopes": ["videos.watch"]}, "scopes.0", "videos.read"),
+        ({"name": "k", "scopes": ["videos.watch"]}, "scopes[0]", "videos.read"),
         ({"name": "k", "scopes": []}, "scopes", "at least 1"),
         ({"name": "k", "scopes": "videos.read"}, "scopes", "valid"),
         ({"name": "k", "models": "a"}, "models", "valid"),

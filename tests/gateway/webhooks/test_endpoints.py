@@ -197,7 +197,7 @@ GOOD: dict[str, Any] = {"name": "shop", "url": "https://example.com/hook", "even
         ({"name": ""}, "name"),
         ({"name": "n" * 201}, "name"),
         ({"event_types": []}, "event_types"),
-        ({"event_types": ["video.paused"]}, "event_types.0"),
+        ({"event_types": ["video.paused"]}, "event_types[0]"),
         ({"event_types": "video.completed"}, "event_types"),
         ({"colour": "red"}, "colour"),
     ],
