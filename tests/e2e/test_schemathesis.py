@@ -1,0 +1,82 @@
+"""Generated requests, valid and invalid, at every operation of our own OpenAPI document, against a real server.
+
+No answer may be a 5xx, every answer must be as the document says, and what the document forbids must be refused.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from providers.testing import FakeUpstream
+from tests.server import MODEL, Server
+
+PHASES: Final = "coverage,fuzzing,stateful"
+EXAMPLES: Final = 4
+# Valid values may still name what is not there; Litestar's own OPTIONS answers name too few methods.
+NOT_CHECKED: Final = "positive_data_acceptance,allow_header_conformance"
+SECONDS: Final = 300
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with FakeUpstream(poll_after_ms=100) as upstream, Server(upstream=upstream) as running:
+        yield running
+
+
+def finished_video(server: Server) -> str:
+    """The id of a completed video, so that reads find something."""
+    video = server.call("POST", "/v1/videos", {"prompt": "generated requests", "model": MODEL})
+    deadline = time.monotonic() + 30
+    while video["status"] != "completed" and time.monotonic() < deadline:
+        time.sleep(0.1)
+        video = server.call("GET", f"/v1/videos/{video['id']}")
+    assert video["status"] == "completed"
+    return str(video["id"])
+
+
+def configuration(server: Server) -> str:
+    """Real ids for what no generator guesses; only reads and remixes get the video's, as a delete would take it."""
+    video = finished_video(server)
+    reads = [
+        ("GET", "/v1/videos/{video_id}"),
+        ("GET", "/v1/videos/{video_id}/content"),
+        ("GET", "/v1/videos/{video_id}/events"),
+        ("POST", "/v1/videos/{video_id}/remix"),
+    ]
+    tables = [
+        f'[[operations]]\ninclude-name = "{method} {path}"\nparameters = {{ "path.video_id" = "{video}" }}'
+        for method, path in reads
+    ]
+    return "\n".join([f'[parameters]\n"path.model" = "{MODEL}"\n"path.endpoint_id" = "default"', *tables, ""])
+
+
+@pytest.mark.timeout(SECONDS + 60)
+def test_every_operation_is_true_to_our_description(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(configuration(server))
+    command = [
+        str(Path(sys.executable).parent / "schemathesis"),
+        "run",
+        f"{server.base_url}/openapi.json",
+        *("--header", f"Authorization: Bearer {server.admin_key}"),
+        *("--phases", PHASES, "--max-examples", str(EXAMPLES), "--seed", "1"),
+        *("--checks", "all", "--exclude-checks", NOT_CHECKED, "--continue-on-failure"),
+        *("--report", "json", "--report-json-path", "report.json", "--no-color"),
+    ]
+
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
+
+    assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr}\n{server.log_tail()}"
+    assert '"request_failed"' not in server.log_path.read_text()
+    print(json.dumps(report(tmp_path))[:2000])
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """What schemathesis says of its run."""
+    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    return found
