@@ -38,7 +38,7 @@ class PostgresDatabase:
 
     def __init__(self, url: str, *, pool_size: int = 6) -> None:
         self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=4, pool_pre_ping=False
+            url, pool_size=pool_size, max_overflow=4, hide_parameters=True
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._interactive: deque[Work] = deque()

@@ -30,13 +30,15 @@ def sqlite_engine(path: Path, clock: Clock, *, read_only: bool = False) -> Engin
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
+        hide_parameters=True,  # an error text must not carry prompts or secrets into a log
         connect_args={"check_same_thread": False, "timeout": 30.0},
     )
 
     @event.listens_for(engine, "connect")
     def _connect(dbapi: Any, _record: Any) -> None:
         dbapi.isolation_level = None
-        dbapi.create_function("onereel_now_ms", 0, clock.now_ms)
+        # "deterministic" means asked once per statement, not once per row
+        dbapi.create_function("onereel_now_ms", 0, clock.now_ms, deterministic=True)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
             dbapi.execute(f"PRAGMA {pragma}")
         if read_only:

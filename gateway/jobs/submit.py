@@ -1,14 +1,12 @@
 """Send a video to an upstream once: the intent is committed before the request leaves."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, update
 
 from gateway.db import now_ms
-from gateway.ids import new_id
-from gateway.jobs import slots
+from gateway.jobs import intents, slots
 from gateway.jobs.attempts import read_attempt
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
@@ -61,17 +59,24 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
         await try_later(ctx, job, wait, counted=False)
         return
-    wants = [
-        slots.Want(slots.key_slot(video.key_id), request.concurrent_videos),
-        slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
-    ]
-    attempt = await ctx.db.write(lambda conn: _commit_intent(conn, job, route, wants), background=True)
+    attempt = await ctx.db.write_batch(intents.begin, _intent(job, route, request), background=True)
     if attempt is None:
         return
+    job.lease.state = State.SUBMITTING
     ctx.hints.video_changed([video.id])
     job = Job(job.lease, Loaded(video, attempt))
     await ctx.milestone("attempt.committed", video.id)
     await send(ctx, job, route, request)
+
+
+def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
+    wants = (
+        slots.Want(slots.key_slot(job.rows.video.key_id), request.concurrent_videos),
+        slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
+    )
+    return intents.Intent(
+        job.lease, job.video_id, route.upstream.name, route.spec.upstream_id, wants, job.rows.attempt
+    )
 
 
 def _gave_up(ctx: JobContext, job: Job, route: Route) -> bool:
@@ -87,56 +92,6 @@ def _no_route(job: Job) -> Failure:
     if not last:
         return Failure("provider_error", "No upstream serves this model any more.", notice="no route left")
     return failure_of(ProviderError(ErrorKind(last["kind"]), str(last["message"])))
-
-
-def _commit_intent(conn: Connection, job: Job, route: Route, wants: Sequence[slots.Want]) -> Row[Any] | None:
-    """Slots and attempt in one transaction; None when the job had to be parked instead."""
-    blocked = slots.take(conn, wants)
-    if blocked is not None:
-        hand_on(
-            conn,
-            job.lease,
-            state=State.QUEUED,
-            delay_ms=blocked.delay_ms or 0,
-            tries=job.lease.tries,
-            parked_for=None if blocked.delay_ms else blocked.slot,
-        )
-        return None
-    keep(conn, job.lease, state=State.SUBMITTING, tries=job.lease.tries)
-    attempt_id = _write_attempt(conn, job, route)
-    _move_video(conn, job.video_id, State.SUBMITTING)
-    return conn.execute(select(attempts).where(attempts.c.id == attempt_id)).one()
-
-
-def _write_attempt(conn: Connection, job: Job, route: Route) -> str:
-    """A new attempt, or the refused one again: it was surely not accepted, so its id still names one video."""
-    last = job.rows.attempt
-    if last is not None and last.state == "refused":
-        conn.execute(
-            update(attempts)
-            .where(attempts.c.id == last.id)
-            .values(
-                state="intent", holds_key_slot=True, holds_upstream_slot=True, sent_at=now_ms(), handle=None
-            )
-        )
-        return str(last.id)
-    attempt_id = new_id("att")
-    conn.execute(
-        insert(attempts).values(
-            id=attempt_id,
-            video_id=job.video_id,
-            n=1 if last is None else last.n + 1,
-            upstream=route.upstream.name,
-            upstream_model=route.spec.upstream_id,
-            state="intent",
-            idempotency_key=attempt_id,
-            holds_key_slot=True,
-            holds_upstream_slot=True,
-            created_at=now_ms(),
-            sent_at=now_ms(),
-        )
-    )
-    return attempt_id
 
 
 def _move_video(conn: Connection, video_id: str, state: State, **values: Any) -> None:

@@ -240,14 +240,14 @@ submit_safety = "{safety}"
                 raise RuntimeError(f"a process did not start; see {self.plan.folder}")
 
     async def _submit_share(self, client: httpx.AsyncClient, share: int) -> None:
-        """Spread over the first half of the kills, with a backlog for the rest: each finds work in hand."""
+        """Spread over most of the kills, with a backlog for the rest: each finds work in hand."""
         for n in range(share, self.plan.videos, 8):
             async with self.killed:
                 await self.killed.wait_for(partial(self._is_turn_of, n))
             await self._submit(client, n)
 
     def _is_turn_of(self, n: int) -> bool:
-        return self.kills >= n * self.plan.kills / 2 / self.plan.videos
+        return self.kills >= n * self.plan.kills * 0.75 / self.plan.videos
 
     async def _submit(self, client: httpx.AsyncClient, n: int) -> None:
         """A careful client: the same Idempotency-Key until it has an answer, whichever process gives it."""
