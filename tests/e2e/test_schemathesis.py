@@ -3,13 +3,12 @@
 No answer may be a 5xx, every answer must be as the document says, and what the document forbids must be refused.
 """
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -66,17 +65,10 @@ def test_every_operation_is_true_to_our_description(server: Server, tmp_path: Pa
         *("--header", f"Authorization: Bearer {server.admin_key}"),
         *("--phases", PHASES, "--max-examples", str(EXAMPLES), "--seed", "1"),
         *("--checks", "all", "--exclude-checks", NOT_CHECKED, "--continue-on-failure"),
-        *("--report", "json", "--report-json-path", "report.json", "--no-color"),
+        "--no-color",
     ]
 
     done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS)
 
-    assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr}\n{server.log_tail()}"
+    assert done.returncode == 0, f"{done.stdout[-12_000:]}\n{done.stderr}"
     assert '"request_failed"' not in server.log_path.read_text()
-    print(json.dumps(report(tmp_path))[:2000])
-
-
-def report(folder: Path) -> dict[str, Any]:
-    """What schemathesis says of its run."""
-    found: dict[str, Any] = json.loads((folder / "report.json").read_text())
-    return found
