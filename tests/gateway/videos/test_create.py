@@ -33,7 +33,7 @@ async def test_create_writes_the_video_its_job_and_its_hold(world: World):
     request = StoredRequest.model_validate(row.request)
     assert (request.models, request.parameters) == (["acme/fast"], {"seed": 7})
     assert request.price_per_second_micros == 100_000
-    assert 0 <= row.deadline - row.created_at - 3_600_000 < 5_000
+    assert 0 <= row.deadline - row.created_at - 24 * 3_600_000 < 5_000
     (job,) = await world.rows(jobs)
     assert (job.id, job.kind, job.state, job.priority) == (video["id"], "video", "queued", 10)
     assert job.due is not None
