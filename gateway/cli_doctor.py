@@ -90,7 +90,26 @@ def _configuration(settings: Settings) -> list[Finding]:
         for each in settings.upstreams
         if each.api_key_env and not each.credential
     ]
-    return found
+    return found + _sharing(settings)
+
+
+def _sharing(settings: Settings) -> list[Finding]:
+    """What several servers on one PostgreSQL need in common; an embedded one has it in its data directory."""
+    if not settings.resolved_database_url.startswith("postgresql"):
+        return []
+    own = []
+    if settings.storage_url is None:
+        own.append(("files lie", "ONEREEL_STORAGE_URL"))
+    if not settings.security.encryption_keys:
+        own.append(("the encryption key lies", "ONEREEL_SECURITY__ENCRYPTION_KEYS"))
+    return [
+        Finding(
+            "warn",
+            f"{what} in this server's own data directory, which no other server sees",
+            f"set {name} to the same value on every server",
+        )
+        for what, name in own
+    ]
 
 
 def _data_directory(settings: Settings) -> list[Finding]:

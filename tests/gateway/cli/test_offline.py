@@ -154,6 +154,8 @@ def test_doctor_names_what_is_broken_and_the_fix(onereel: Command, tmp_path: Pat
     assert {"configuration", "data", "database"} <= set(failed)
     assert "check ONEREEL_DATABASE_URL" in broken.stdout
     assert "ONEREEL_ADMIN_KEY is short" in broken.stdout
+    assert "set ONEREEL_STORAGE_URL to the same value on every server" in broken.stdout
+    assert "set ONEREEL_SECURITY__ENCRYPTION_KEYS to the same value" in broken.stdout
     assert "short\n" not in broken.stderr
 
 
