@@ -77,8 +77,12 @@ def _limit_cpu(seconds: int) -> None:
 
 
 def _rss_bytes() -> int:
-    """Tell the process's largest size so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Resident memory now. Not ru_maxrss where that can be helped: a child inherits its parent's peak."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * resource.getpagesize()
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ submit_safety = "{safety}"
         try:
             async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=16)) as client:
                 await self._wait_ready(client)
-                trouble = asyncio.create_task(self._trouble())
+                trouble = asyncio.create_task(self._trouble(client))
                 await asyncio.gather(*(self._submit_share(client, n) for n in range(8)), trouble)
             await self._settle(database)
             stats = {name: fake.stats() for name, fake in self.fakes.items()}
@@ -269,11 +269,15 @@ submit_safety = "{safety}"
                     raise RuntimeError(f"a create was refused: {answer.text}")
             await asyncio.sleep(0.1)
 
-    async def _trouble(self) -> None:
+    async def _trouble(self, client: httpx.AsyncClient) -> None:
         storage_at = {random.randrange(1, max(2, self.plan.kills)) for _ in range(self.plan.storage_failures)}
         stop_at = set(random.sample(range(self.plan.kills), min(self.plan.stops, self.plan.kills)))
         frozen: list[asyncio.Task[None]] = []
+        more: list[asyncio.Task[None]] = []
         while self._kills_wanted():
+            if self.kills >= self.plan.kills:  # a kill beyond the plan gets work of its own to interrupt
+                first = self.plan.videos + 20 * self.kills
+                more += [asyncio.create_task(self._submit(client, n)) for n in range(first, first + 20)]
             await self._live([process for process in self.processes if process not in self.frozen])
             await asyncio.sleep(random.uniform(*self.plan.kill_every))
             if self.kills in storage_at:
@@ -288,7 +292,7 @@ submit_safety = "{safety}"
                 self.kills += 1
                 self.killed.notify_all()
             process.start()
-        await asyncio.gather(*frozen)
+        await asyncio.gather(*frozen, *more)
 
     def _kills_wanted(self) -> bool:
         """As many as planned, and a few more where too few fell into a window that counts."""
