@@ -119,10 +119,10 @@ def main() -> None:
             console.print(f'client.videos.create(prompt="{PROMPT}")')
             video = make_video(client, out)
     cost = (video.model_extra or {})["cost"]
-    print(f"{out}  {video.seconds} s  {video.size}  {out.stat().st_size / 1e6:.2f} MB")  # noqa: T201
+    print(f"{out}  {video.seconds} s  {video.size}  {out.stat().st_size / 1e6:.2f} MB")
     print(
         f"model {video.model}, price ${cost['amount']} ({cost['status']}), {time.monotonic() - started:.1f} s in all"
-    )  # noqa: T201
+    )
 
 
 if __name__ == "__main__":
