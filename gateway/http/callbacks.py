@@ -4,6 +4,7 @@ from typing import Any
 
 from litestar import Controller, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from gateway.errors import NotFound
 from gateway.videos.callbacks import PATH, Callbacks
@@ -20,7 +21,7 @@ class CallbacksController(Controller):
         summary="Tell the gateway that an upstream job has changed",
     )
     async def receive(
-        self, attempt_id: str, token: str, callbacks: NamedDependency[Callbacks]
+        self, attempt_id: FromPath[str], token: FromPath[str], callbacks: NamedDependency[Callbacks]
     ) -> dict[str, Any]:
         """Make the job's next poll due now. The body is not read: only the upstream's own answer counts."""
         if not await callbacks.nudge(attempt_id, token):
