@@ -37,11 +37,20 @@ def run_group(conn: Connection, group: Sequence[Work], savepoint: Savepoint) -> 
         (work, _attempt(conn, partial(work.fn, conn), savepoint)) for work in group if work.fn is not None
     ]
     for handler, members in _by_handler(group).items():
-        items = [work.item for work in members]
-        answer = _attempt(conn, partial(handler, conn, items), savepoint)
-        answers = [answer] * len(members) if isinstance(answer, Exception) else answer
-        outcomes.extend(zip(members, answers, strict=True))
+        outcomes.extend(_run_batch(conn, handler, members, savepoint))
     return outcomes
+
+
+def _run_batch(
+    conn: Connection, handler: BatchHandler[Any, Any], members: Sequence[Work], savepoint: Savepoint
+) -> list[Outcome]:
+    """Run the handler for all at once; a batch that fails is run again item by item, so only the guilty fail."""
+    answer = _attempt(conn, partial(handler, conn, [work.item for work in members]), savepoint)
+    if not isinstance(answer, Exception):
+        return list(zip(members, answer, strict=True))
+    if len(members) == 1:
+        return [(members[0], answer)]
+    return [outcome for work in members for outcome in _run_batch(conn, handler, [work], savepoint)]
 
 
 def _attempt(conn: Connection, call: Callable[[], Any], savepoint: Savepoint) -> Any:

@@ -1,20 +1,44 @@
 """Who may work on a job: leases with a fence. A stale worker's commit touches no row and is dropped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, case, delete, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, case, delete, select, tuple_, update
 
 from gateway.clock import Clock
 from gateway.db import now_ms
 from gateway.jobs.tables import attempts, jobs
-from gateway.videos.states import LIVE
+from gateway.videos.states import LIVE, State
 from gateway.videos.tables import videos
 
 WATCHING: Final = "watching"
 KNOWN_STATES: Final = sorted([*LIVE, WATCHING])
 """A process claims only the states it has a handler for."""
+
+BEGUN: Final = 1000
+"""Taken from the priority when an attempt begins: what is begun is ended before more is begun."""
+
+_QUEUED: Final = frozenset({State.PREPARING, State.QUEUED})
+_DUE: Final = (
+    select(jobs.c.id)
+    .where(jobs.c.due <= now_ms(), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES))
+    .order_by(jobs.c.priority, jobs.c.due)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM: Final = (
+    update(jobs)
+    .where(jobs.c.id.in_(_DUE.scalar_subquery()))
+    .values(owner=bindparam("new_owner"), lease_until=now_ms() + bindparam("lease"), fence=jobs.c.fence + 1)
+    .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
+)
+_LOCKED: Final = (
+    select(jobs.c.id, jobs.c.fence)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs.c.id)
+    .with_for_update()
+)
 
 
 class LeaseLost(Exception):
@@ -50,19 +74,14 @@ class Loaded:
 
 def claim(conn: Connection, owner: str, lease_ms: int, limit: int) -> Sequence[Row[Any]]:
     """Take up to `limit` due jobs, most urgent first."""
-    due = (
-        select(jobs.c.id)
-        .where(jobs.c.due <= now_ms(), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES))
-        .order_by(jobs.c.priority, jobs.c.due)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return conn.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(due.scalar_subquery()))
-        .values(owner=owner, lease_until=now_ms() + lease_ms, fence=jobs.c.fence + 1)
-        .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
-    ).all()
+    return conn.execute(_CLAIM, {"most": limit, "new_owner": owner, "lease": lease_ms}).all()
+
+
+def owned(conn: Connection, leases: Collection[Lease]) -> set[str]:
+    """Lock the jobs of these leases until commit; the ids of those that are still ours."""
+    locked = conn.execute(_LOCKED, {"ids": [lease.job_id for lease in leases]})
+    held = {row.id: row.fence for row in locked}
+    return {lease.job_id for lease in leases if held.get(lease.job_id) == lease.fence}
 
 
 def load(conn: Connection, claimed: Sequence[Row[Any]]) -> dict[str, Loaded]:
@@ -126,8 +145,10 @@ def hand_on(
     parked_for: str | None = None,
 ) -> None:
     """Move the job to `state` and give it up: due in `delay_ms`, or parked until a slot frees."""
-    due = None if parked_for else now_ms() + delay_ms
-    _fenced(conn, lease, state=state, tries=tries, due=due, parked_for=parked_for, lease_until=0, owner=None)
+    values: dict[str, Any] = {"due": None if parked_for else now_ms() + delay_ms, "parked_for": parked_for}
+    if state in _QUEUED:  # nothing of it is under way any more
+        values["priority"] = case((jobs.c.priority < 0, jobs.c.priority + BEGUN), else_=jobs.c.priority)
+    _fenced(conn, lease, state=state, tries=tries, lease_until=0, owner=None, **values)
 
 
 def end(conn: Connection, lease: Lease) -> None:

@@ -5,14 +5,12 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, update
 
-from gateway.db import now_ms
-from gateway.jobs import store
-from gateway.jobs.claims import Loaded, hand_on, keep
+from gateway.jobs import moves, store
+from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, close_attempt, database_now
-from gateway.jobs.tables import attempts
 from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
@@ -72,41 +70,17 @@ async def _still_running(ctx: JobContext, job: Job, adapter: Adapter, status: Ru
     delay_ms = int(poll_delay(status.poll_after, adapter.poll_interval, elapsed) * 1000)
     progress = min(99, max(video.progress, status.progress or 0))
 
-    def commit(conn: Connection) -> None:
-        hand_on(conn, job.lease, state=State.RUNNING, delay_ms=delay_ms)
-        if progress != video.progress:
-            conn.execute(
-                update(videos)
-                .where(videos.c.id == video.id)
-                .values(progress=progress, version=videos.c.version + 1)
-            )
-
-    await ctx.db.write(commit, background=True)
+    moved = progress if progress != video.progress else None
+    await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, delay_ms, moved), background=True)
     if progress != video.progress:
         ctx.hints.video_changed([video.id])
 
 
 async def _done(ctx: JobContext, job: Job, status: Completed) -> None:
-    attempt = _attempt(job)
-    cost: dict[str, Any] = {}
-    if status.cost is not None:
-        cost = {"cost_micros": status.cost.micros, "cost_source": "reported"}
-
-    def commit(conn: Connection) -> Row[Any]:
-        keep(conn, job.lease, state=State.STORING)
-        conn.execute(
-            update(videos)
-            .where(videos.c.id == job.video_id)
-            .values(state=State.STORING, version=videos.c.version + 1)
-        )
-        return conn.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt.id)
-            .values(outputs=dict(status.outputs), finished_at=now_ms(), **cost)
-            .returning(*attempts.c)
-        ).one()
-
-    updated = await ctx.db.write(commit, background=True)
+    cost = None if status.cost is None else status.cost.micros
+    move = moves.Done(job.lease, _attempt(job).id, status.outputs, cost)
+    updated = await ctx.db.write_batch(moves.done, move, background=True)
+    job.lease.state = State.STORING
     await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
 
 

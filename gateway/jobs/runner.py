@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection, Row, func, select
@@ -35,6 +35,12 @@ LONGEST_SLEEP = 1.0  # seconds; due jobs of other processes are seen at the late
 VERIFY_SECONDS = 60.0
 WAKE_SECONDS = 10.0
 CLAIM_LIMIT = 64
+GATHER_SECONDS = 0.02  # a woken runner waits this long, so that jobs accepted one by one are claimed together
+
+
+_NEXT_DUE: Final = select(func.min(jobs.c.due) - now_ms()).where(
+    jobs.c.due.is_not(None), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES)
+)
 
 
 class Runner:
@@ -94,13 +100,18 @@ class Runner:
         limit = min(room, CLAIM_LIMIT)
         started = ctx.clock.monotonic()
         lease_ms = int(ctx.settings.jobs.lease_seconds * 1000)
-        claimed = await ctx.db.write(lambda conn: claim(conn, self._owner, lease_ms, limit), background=True)
-        if claimed:
-            rows = await ctx.db.read(lambda conn: load(conn, claimed))
-            for row in claimed:
-                self._start(row, rows.get(row.id), started + ctx.settings.jobs.lease_seconds)
-        if len(claimed) < limit:
-            await self._sleep(await self._until_due())
+
+        def take(conn: Connection) -> tuple[Sequence[Row[Any]], dict[str, Loaded], float]:
+            claimed = claim(conn, self._owner, lease_ms, limit)
+            rest = _until_due(conn) if len(claimed) < limit else 0.0
+            return claimed, load(conn, claimed) if claimed else {}, rest
+
+        claimed, rows, rest = await ctx.db.write(take, background=True)
+        for row in claimed:
+            self._start(row, rows.get(row.id), started + ctx.settings.jobs.lease_seconds)
+        if rest:
+            await self._sleep(rest)
+            await asyncio.sleep(GATHER_SECONDS)
 
     def _start(self, row: Row[Any], rows: Loaded | None, valid_until: float) -> None:
         if rows is None:
@@ -138,17 +149,6 @@ class Runner:
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ctx.hints.jobs.wait(), seconds)
-
-    async def _until_due(self) -> float:
-        def next_due(conn: Connection) -> int | None:
-            query = select(func.min(jobs.c.due) - now_ms()).where(
-                jobs.c.due.is_not(None), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES)
-            )
-            wait: int | None = conn.execute(query).scalar_one()
-            return wait
-
-        wait_ms = await self._ctx.db.read(next_due)
-        return LONGEST_SLEEP if wait_ms is None else min(LONGEST_SLEEP, max(0.0, wait_ms / 1000))
 
     async def _every(self, seconds: float, action: Callable[[], Any]) -> None:
         while True:
@@ -188,3 +188,9 @@ class Runner:
     async def _wake_parked(self) -> None:
         if await self._ctx.db.write(lambda conn: slots.wake_parked(conn, 4), background=True):
             self._ctx.hints.jobs.set()
+
+
+def _until_due(conn: Connection) -> float:
+    """Seconds until a job is due, at least a moment and at most LONGEST_SLEEP."""
+    wait_ms: int | None = conn.execute(_NEXT_DUE).scalar_one()
+    return LONGEST_SLEEP if wait_ms is None else min(LONGEST_SLEEP, max(0.001, wait_ms / 1000))

@@ -4,11 +4,12 @@ Counters are locked in one order: key before upstream. A job that finds no room 
 the transaction that frees a slot wakes one.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -27,6 +28,34 @@ def upstream_slot(name: str) -> str:
     return f"upstream:{name}"
 
 
+_LOCKED: Final = (
+    select(slots.c.name, slots.c.used, (slots.c.paused_until - now_ms()).label("paused_ms"))
+    .where(slots.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(slots.c.name)  # "key:" before "upstream:"
+    .with_for_update()
+)
+_TAKE: Final = (
+    update(slots)
+    .where(slots.c.name == bindparam("slot"))
+    .values(used=slots.c.used + bindparam("count", type_=Integer))
+)
+_FREE: Final = (
+    update(slots)
+    .where(slots.c.name == bindparam("slot"))
+    .values(used=slots.c.used - bindparam("count", type_=Integer))
+)
+_FIRST_PARKED: Final = (
+    select(jobs.c.id)
+    .where(jobs.c.parked_for == bindparam("slot"))
+    .order_by(jobs.c.priority, jobs.c.id)
+    .limit(bindparam("count", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_UNPARK: Final = (
+    update(jobs).where(jobs.c.id.in_(_FIRST_PARKED.scalar_subquery())).values(due=now_ms(), parked_for=None)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Blocked:
     """No room: wait for `slot`, or for `delay_ms` while the upstream is paused."""
@@ -43,52 +72,54 @@ class Want:
     cap: int | None
 
 
-def take(conn: Connection, wants: Sequence[Want]) -> Blocked | None:
-    """Take one of each, or none of them. The rows stay locked until commit, so that parking cannot miss a wake."""
-    for want in wants:
-        row = _locked(conn, want.slot)
-        if row.paused_ms > 0:
-            return Blocked(want.slot, delay_ms=row.paused_ms)
-        if want.cap is not None and row.used >= want.cap:
-            return Blocked(want.slot)
-    names = [want.slot for want in wants]
-    conn.execute(update(slots).where(slots.c.name.in_(names)).values(used=slots.c.used + 1))
-    return None
+class Room:
+    """What is left of some counters, locked until commit, so that parking cannot miss a wake."""
+
+    def __init__(self, conn: Connection, names: Collection[str]) -> None:
+        self._conn = conn
+        self._rows = _locked(conn, names)
+        self._taken: Counter[str] = Counter()
+
+    def take(self, wants: Sequence[Want]) -> Blocked | None:
+        """Take one of each, or none of them."""
+        for want in wants:
+            used, paused_ms = self._rows[want.slot]
+            if paused_ms > 0:
+                return Blocked(want.slot, delay_ms=paused_ms)
+            if want.cap is not None and used + self._taken[want.slot] >= want.cap:
+                return Blocked(want.slot)
+        self._taken.update(want.slot for want in wants)
+        return None
+
+    def commit(self) -> None:
+        """Write down what was taken."""
+        taken = [{"slot": name, "count": count} for name, count in self._taken.items()]
+        if taken:
+            self._conn.execute(_TAKE, taken)
 
 
-def _locked(conn: Connection, name: str) -> Any:
-    query = (
-        select(slots.c.used, (slots.c.paused_until - now_ms()).label("paused_ms"))
-        .where(slots.c.name == name)
-        .with_for_update()
-    )
-    row = conn.execute(query).one_or_none()
-    if row is None:
+def _locked(conn: Connection, names: Collection[str]) -> dict[str, tuple[int, int]]:
+    """Used and paused milliseconds by name; a counter that is not there yet is made."""
+    wanted = {"names": sorted(names)}
+    found = {row.name: (row.used, row.paused_ms) for row in conn.execute(_LOCKED, wanted)}
+    missing = [{"name": name, "used": 0, "paused_until": 0} for name in names if name not in found]
+    if missing:
         make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-        conn.execute(make(slots).values(name=name, used=0, paused_until=0).on_conflict_do_nothing())
-        row = conn.execute(query).one()
-    return row
+        conn.execute(make(slots).on_conflict_do_nothing(), missing)
+        found = {row.name: (row.used, row.paused_ms) for row in conn.execute(_LOCKED, wanted)}
+    return found
 
 
 def free(conn: Connection, names: Sequence[str]) -> None:
-    """Give one of each back and wake the most urgent job that waits for it."""
-    for name in names:
-        conn.execute(update(slots).where(slots.c.name == name).values(used=slots.c.used - 1))
-        unpark(conn, name, 1)
+    """Give one of each back (a name given twice: two) and wake as many jobs that wait for it."""
+    for name, count in sorted(Counter(names).items()):
+        conn.execute(_FREE, {"slot": name, "count": count})
+        unpark(conn, name, count)
 
 
 def unpark(conn: Connection, name: str, count: int) -> int:
     """Make the `count` most urgent jobs parked for this slot due now."""
-    first = (
-        select(jobs.c.id)
-        .where(jobs.c.parked_for == name)
-        .order_by(jobs.c.priority, jobs.c.id)
-        .limit(count)
-        .with_for_update(skip_locked=True)
-    )
-    return conn.execute(
-        update(jobs).where(jobs.c.id.in_(first.scalar_subquery())).values(due=now_ms(), parked_for=None)
-    ).rowcount
+    return conn.execute(_UNPARK, {"slot": name, "count": count}).rowcount
 
 
 def pause(conn: Connection, name: str, delay_ms: int) -> None:

@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import Connection, Row, update
 
 from gateway.db import now_ms
-from gateway.jobs import intents, slots
+from gateway.jobs import intents, moves, slots
 from gateway.jobs.attempts import read_attempt
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
@@ -94,11 +94,9 @@ def _no_route(job: Job) -> Failure:
     return failure_of(ProviderError(ErrorKind(last["kind"]), str(last["message"])))
 
 
-def _move_video(conn: Connection, video_id: str, state: State, **values: Any) -> None:
+def _move_video(conn: Connection, video_id: str, state: State) -> None:
     conn.execute(
-        update(videos)
-        .where(videos.c.id == video_id)
-        .values(state=state, version=videos.c.version + 1, **values)
+        update(videos).where(videos.c.id == video_id).values(state=state, version=videos.c.version + 1)
     )
 
 
@@ -143,18 +141,8 @@ async def _accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitte
     attempt = _attempt(job)
     delay_ms = int(poll_delay(submitted.poll_after, ctx.adapter(route.upstream).poll_interval, 0) * 1000)
     deadline_ms = int(route.spec.deadline_seconds * 1000)
-
-    def commit(conn: Connection) -> None:
-        hand_on(conn, job.lease, state=State.RUNNING, delay_ms=delay_ms)
-        conn.execute(
-            update(attempts)
-            .where(attempts.c.id == attempt.id)
-            .values(state="running", handle=dict(submitted.handle), submitted_at=now_ms(), error=None)
-        )
-        # waiting for a turn is over: from here on the model's own deadline counts
-        _move_video(conn, job.video_id, State.RUNNING, deadline=now_ms() + deadline_ms)
-
-    await ctx.db.write(commit, background=True)
+    move = moves.Taken(job.lease, attempt.id, submitted.handle, delay_ms, deadline_ms)
+    await ctx.db.write_batch(moves.taken, move, background=True)
     ctx.hints.video_changed([job.video_id])
 
 

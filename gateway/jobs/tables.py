@@ -26,7 +26,8 @@ jobs = Table(
     Column("id", String(64), primary_key=True),  # the video's id, or the attempt's for a watch job
     Column("kind", String(8), nullable=False),  # video | watch
     Column("state", String(24), nullable=False),
-    Column("priority", Integer, nullable=False, default=10),  # lower runs first
+    # lower runs first; a begun job's is below 0 (see gateway.jobs.claims.BEGUN)
+    Column("priority", Integer, nullable=False, default=10),
     Column("due", BigInteger),  # NULL = parked
     Column("parked_for", String(200)),  # the slot it waits for
     Column("lease_until", BigInteger, nullable=False, default=0),
@@ -35,6 +36,13 @@ jobs = Table(
     Column("tries", Integer, nullable=False, default=0),
     Index(
         "ix_jobs_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")
+    ),
+    Index(
+        "ix_jobs_priority_due",
+        "priority",
+        "due",
+        sqlite_where=text("due IS NOT NULL"),
+        postgresql_where=text("due IS NOT NULL"),
     ),
     Index(
         "ix_jobs_parked_for",

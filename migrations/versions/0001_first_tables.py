@@ -117,6 +117,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.create_index('ix_jobs_due', ['due'], unique=False, sqlite_where=sa.text('due IS NOT NULL'), postgresql_where=sa.text('due IS NOT NULL'))
+        batch_op.create_index('ix_jobs_priority_due', ['priority', 'due'], unique=False, sqlite_where=sa.text('due IS NOT NULL'), postgresql_where=sa.text('due IS NOT NULL'))
         batch_op.create_index('ix_jobs_parked_for', ['parked_for', 'priority', 'id'], unique=False, sqlite_where=sa.text('parked_for IS NOT NULL'), postgresql_where=sa.text('parked_for IS NOT NULL'))
 
     op.create_table('operator_notices',
@@ -307,6 +308,7 @@ def downgrade() -> None:
     op.drop_table('operator_notices')
     with op.batch_alter_table('jobs', schema=None) as batch_op:
         batch_op.drop_index('ix_jobs_parked_for', sqlite_where=sa.text('parked_for IS NOT NULL'), postgresql_where=sa.text('parked_for IS NOT NULL'))
+        batch_op.drop_index('ix_jobs_priority_due', sqlite_where=sa.text('due IS NOT NULL'), postgresql_where=sa.text('due IS NOT NULL'))
         batch_op.drop_index('ix_jobs_due', sqlite_where=sa.text('due IS NOT NULL'), postgresql_where=sa.text('due IS NOT NULL'))
 
     op.drop_table('jobs')

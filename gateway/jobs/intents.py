@@ -1,0 +1,131 @@
+"""queued -> submitting for many jobs in one transaction: slots taken, attempts written, the rest parked.
+
+A handler for `Database.write_batch`: a fixed number of statements, however many jobs there are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from gateway.db import now_ms
+from gateway.ids import new_id
+from gateway.jobs import claims, slots
+from gateway.jobs.claims import BEGUN, Lease, LeaseLost
+from gateway.jobs.slots import Blocked, Want
+from gateway.jobs.tables import attempts, jobs
+from gateway.videos.states import State
+from gateway.videos.tables import videos
+
+_BEGIN_JOBS: Final = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=State.SUBMITTING, priority=jobs.c.priority - BEGUN)
+)
+_MOVE_VIDEOS: Final = (
+    update(videos)
+    .where(videos.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state=State.SUBMITTING, version=videos.c.version + 1)
+)
+_PARK: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job_id"))
+    .values(due=None, parked_for=bindparam("slot"), lease_until=0, owner=None)
+)
+_POSTPONE: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job_id"))
+    .values(due=now_ms() + bindparam("delay_ms"), parked_for=None, lease_until=0, owner=None)
+)
+_NEW_ATTEMPTS: Final = insert(attempts).values(created_at=now_ms(), sent_at=now_ms())
+_SAME_ATTEMPTS: Final = (
+    update(attempts)
+    .where(attempts.c.id.in_(bindparam("ids", expanding=True)))
+    .values(state="intent", holds_key_slot=True, holds_upstream_slot=True, sent_at=now_ms(), handle=None)
+)
+_ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One job that would send: to which upstream, with which slots (the key's first), after which attempt."""
+
+    lease: Lease
+    video_id: str
+    upstream: str
+    upstream_model: str
+    wants: tuple[Want, ...]
+    last: Any | None = None
+
+
+def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLost | None]:
+    """Answer each job's attempt, None where it had to be parked or put off, LeaseLost where it is not ours."""
+    ours = claims.owned(conn, [item.lease for item in items])
+    room = slots.Room(conn, {want.slot for item in items for want in item.wants})
+    begun: dict[str, Intent] = {}
+    put_off: list[tuple[Intent, Blocked]] = []
+    for item in items:
+        if item.lease.job_id not in ours:
+            continue
+        blocked = room.take(item.wants)
+        if blocked is None:
+            begun[_attempt_id(item)] = item
+        else:
+            put_off.append((item, blocked))
+    room.commit()
+    _put_off(conn, put_off)
+    _write(conn, begun)
+    answers: dict[str, Row[Any]] = {}
+    if begun:
+        answers = {row.video_id: row for row in conn.execute(_ATTEMPTS, {"ids": list(begun)})}
+    return [
+        answers.get(item.video_id) if item.lease.job_id in ours else LeaseLost(item.lease.job_id)
+        for item in items
+    ]
+
+
+def _attempt_id(item: Intent) -> str:
+    """The refused attempt again: it was surely not accepted, so its id still names one video. Else a new one."""
+    return str(item.last.id) if _again(item) and item.last is not None else new_id("att")
+
+
+def _again(item: Intent) -> bool:
+    return item.last is not None and item.last.state == "refused"
+
+
+def _write(conn: Connection, begun: dict[str, Intent]) -> None:
+    if not begun:
+        return
+    ids = {"ids": [item.video_id for item in begun.values()]}
+    conn.execute(_BEGIN_JOBS, ids)
+    conn.execute(_MOVE_VIDEOS, ids)
+    same = [attempt_id for attempt_id, item in begun.items() if _again(item)]
+    new = [_row(attempt_id, item) for attempt_id, item in begun.items() if not _again(item)]
+    if same:
+        conn.execute(_SAME_ATTEMPTS, {"ids": same})
+    if new:
+        conn.execute(_NEW_ATTEMPTS, new)
+
+
+def _row(attempt_id: str, item: Intent) -> dict[str, Any]:
+    return {
+        "id": attempt_id,
+        "video_id": item.video_id,
+        "n": 1 if item.last is None else item.last.n + 1,
+        "upstream": item.upstream,
+        "upstream_model": item.upstream_model,
+        "state": "intent",
+        "idempotency_key": attempt_id,
+        "holds_key_slot": True,
+        "holds_upstream_slot": True,
+    }
+
+
+def _put_off(conn: Connection, put_off: Sequence[tuple[Intent, Blocked]]) -> None:
+    parked = [{"job_id": i.lease.job_id, "slot": b.slot} for i, b in put_off if b.delay_ms is None]
+    later = [{"job_id": i.lease.job_id, "delay_ms": b.delay_ms} for i, b in put_off if b.delay_ms is not None]
+    if parked:
+        conn.execute(_PARK, parked)
+    if later:
+        conn.execute(_POSTPONE, later)
