@@ -1,0 +1,66 @@
+"""The reference pages name everything there is: settings with their defaults, metrics, paths, scopes."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from gateway.app import create_app
+from gateway.principal import Scope
+from gateway.settings import Settings
+from gateway.telemetry import Metrics
+
+DOCS = Path(__file__).parents[1] / "docs"
+NOT_FOR_OPERATORS = {"ONEREEL_CONTROL_TOKEN"}  # `serve` makes it for the command line
+
+
+def settings_rows(model: type[BaseModel] = Settings, prefix: str = "ONEREEL_") -> Iterator[tuple[str, str]]:
+    """Every setting as its variable, and its default as the page writes it."""
+    for name, field in model.model_fields.items():
+        variable = prefix + name.upper()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from settings_rows(field.annotation, f"{variable}__")
+        elif variable not in NOT_FOR_OPERATORS:
+            default = field.get_default(call_default_factory=True, validated_data={})
+            yield variable, _written(default)
+
+
+def _written(default: Any) -> str:
+    if default is None or default in ((), {}) or isinstance(default, SecretStr):
+        return "-"
+    return f"`{json.dumps(default) if isinstance(default, bool) else default}`"
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    page = (DOCS / "operations.md").read_text()
+    missing = [f"| `{name}` | {text} |" for name, text in settings_rows()]
+    assert [row for row in missing if row not in page] == []
+    known = {name for name, _ in settings_rows()} | {
+        "ONEREEL_CONFIG",
+        "ONEREEL_URL",
+        "ONEREEL_API_KEY",
+        "ONEREEL_WORKER_TOKEN",
+    }
+    assert set(re.findall(r"ONEREEL_[A-Z_]+", page)) <= known
+
+
+def test_every_metric_is_listed() -> None:
+    page = (DOCS / "operations.md").read_text()
+    names = {f"`{metric.name}" for metric in Metrics().registry.collect()}
+    assert {name for name in names if name not in page} == set()
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_every_scope_is_listed(scope: Scope) -> None:
+    assert f"`{scope}`" in (DOCS / "operations.md").read_text()
+
+
+def test_every_path_is_listed(tmp_path: Path) -> None:
+    page = (DOCS / "api.md").read_text()
+    app = create_app(Settings(data_dir=tmp_path))
+    paths = {re.sub(r"\{\w+\}", "{id}", path) for path in app.openapi_schema.to_schema()["paths"]}
+    assert {path for path in paths if f"`{path}`" not in page} == set()
