@@ -35,7 +35,7 @@ serve: install ## a lasting server; the first start prints an admin key once
 	@$(BIN)/onereel serve
 
 test: install ## the default suite
-	@$(BIN)/python -m pytest -q -n 2 --dist loadscope tests
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal tests
 
 check: install ## format, lint, types, import contracts, architecture
 	@$(BIN)/ruff format --check $(CHECKED)
