@@ -27,6 +27,7 @@ def no_fence() -> None:
 
     claims.__dict__["_fenced"] = unfenced
     claims.__dict__["owned"] = lambda _conn, leases: {lease.job_id for lease in leases}
+    claims.__dict__["owned"] = lambda _conn, leases: {lease.job_id for lease in leases}
     for module in (settle, watch):
         module.__dict__["end"] = end
     setattr(Lease, "check", lambda _lease: None)  # noqa: B010  (a planted mistake)
