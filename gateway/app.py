@@ -93,7 +93,7 @@ def create_app(
     )
     resolve_in_turn(app)
     # Around routing, so that unknown paths and wrong methods get their request id too.
-    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics)
+    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics, services.hints)
     return app
 
 

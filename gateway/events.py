@@ -12,6 +12,8 @@ class Hints:
         self._videos: dict[str, set[asyncio.Event]] = {}
         self.jobs = asyncio.Event()
         self.outbox = asyncio.Event()
+        self.request_at = float("-inf")
+        """When the latest HTTP request began (`time.perf_counter`): background work then takes its turn."""
 
     def video_changed(self, video_ids: Iterable[str]) -> None:
         """Wake every watcher of these videos."""

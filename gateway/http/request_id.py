@@ -8,6 +8,7 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.events import Hints
 from gateway.ids import new_id
 from gateway.telemetry import Metrics
 
@@ -21,9 +22,10 @@ _NO_ANSWER: Final = 499  # the connection ended before there was an answer
 class RequestContext:
     """ASGI wrapper: x-request-id and openai-processing-ms on every answer, also 404, 405 and 500."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, hints: Hints) -> None:
         self._app = app
         self._metrics = metrics
+        self._hints = hints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -32,7 +34,7 @@ class RequestContext:
             return
         request_id = new_id("req")
         scope.setdefault("state", {})["request_id"] = request_id
-        started = perf_counter()
+        started = self._hints.request_at = perf_counter()
         status = _NO_ANSWER
         sending = False
 

@@ -1,10 +1,50 @@
-"""At most so many requests a second to one upstream, as reserved moments: a job that is early is put back."""
+"""How fast jobs may go: so many requests a second to one upstream, and no faster than clients can bear."""
 
+import asyncio
 from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+from gateway.events import Hints
+
+CLAIM_LIMIT: Final = 64
+FEWEST: Final = 2  # so that jobs go on, however many requests come
+GATHER_SECONDS: Final = 0.02
+_BUSY_SECONDS: Final = 0.2
+_LATE_SECONDS: Final = 0.003
+
+
+class Courtesy:
+    """How many jobs to begin at a time: all there is room for while no client asks for anything.
+
+    While requests come, the event loop's own lateness decides: a loop that is late halves the number, one that
+    is in time raises it.
+    """
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self._most = CLAIM_LIMIT
+
+    @property
+    def most(self) -> int:
+        """Jobs to claim at once."""
+        return self._most
+
+    async def pause(self) -> None:
+        """Let jobs gather, and measure how late the loop is."""
+        before = perf_counter()
+        await asyncio.sleep(GATHER_SECONDS)
+        now = perf_counter()
+        if now - self._hints.request_at > _BUSY_SECONDS:
+            self._most = CLAIM_LIMIT
+        elif now - before > GATHER_SECONDS + _LATE_SECONDS:
+            self._most = max(FEWEST, self._most // 2)
+        else:
+            self._most = min(CLAIM_LIMIT, self._most + 1)
 
 
 class Paces:
-    """One pace per upstream; without a configured rate there is none."""
+    """One pace per upstream, as reserved moments: a job that is early is put back. No configured rate, no pace."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -24,6 +24,7 @@ from gateway.jobs.claims import (
 )
 from gateway.jobs.context import Job, JobContext
 from gateway.jobs.outcome import try_later
+from gateway.jobs.pace import Courtesy
 from gateway.jobs.settle import add_notice, database_now
 from gateway.jobs.steps import advance
 from gateway.jobs.tables import jobs
@@ -34,8 +35,6 @@ log = structlog.get_logger(__name__)
 LONGEST_SLEEP = 1.0  # seconds; due jobs of other processes are seen at the latest after this
 VERIFY_SECONDS = 60.0
 WAKE_SECONDS = 10.0
-CLAIM_LIMIT = 64
-GATHER_SECONDS = 0.02  # a woken runner waits this long, so that jobs accepted one by one are claimed together
 
 
 _NEXT_DUE: Final = select(func.min(jobs.c.due) - now_ms()).where(
@@ -52,6 +51,7 @@ class Runner:
         self._running: dict[str, tuple[Lease, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._room = asyncio.Event()
+        self._courtesy = Courtesy(ctx.hints)
 
     async def run(self) -> None:
         """Until `stop`; an error of the database is logged and tried again."""
@@ -96,8 +96,9 @@ class Runner:
         if room <= 0:
             self._room.clear()
             await self._room.wait()
+            await self._courtesy.pause()
             return
-        limit = min(room, CLAIM_LIMIT)
+        limit = min(room, self._courtesy.most)
         started = ctx.clock.monotonic()
         lease_ms = int(ctx.settings.jobs.lease_seconds * 1000)
 
@@ -111,7 +112,7 @@ class Runner:
             self._start(row, rows.get(row.id), started + ctx.settings.jobs.lease_seconds)
         if rest:
             await self._sleep(rest)
-            await asyncio.sleep(GATHER_SECONDS)
+        await self._courtesy.pause()
 
     def _start(self, row: Row[Any], rows: Loaded | None, valid_until: float) -> None:
         if rows is None:

@@ -53,10 +53,10 @@ def _hold(video: Any) -> Hold:
     return Hold(video.id, video.organization_id, video.hold_micros, video.created_at)
 
 
-def charge_micros(video: Any, content: StoredContent) -> int:
-    """What the file costs: as quoted, or less where it is shorter than billed. Never above the hold.
+def charge_micros(video: Any, attempt: Any, content: StoredContent) -> int:
+    """What the file costs: as quoted for the route that made it, or less where it is shorter than billed.
 
-    A stitched file is measured whole; what the source brought is not billed, what is missing counts against the
+    Never above the hold. A stitched file is measured whole; what the source brought is not billed, what is missing counts against the
     added part.
     """
     request = StoredRequest.model_validate(video.request)
@@ -66,19 +66,22 @@ def charge_micros(video: Any, content: StoredContent) -> int:
     seconds = billable_seconds(request.seconds, measured)
     if seconds <= 0:
         return 0
-    if seconds == request.seconds:
+    micros = request.rate(attempt.upstream, attempt.upstream_model)
+    if seconds == request.seconds and micros == request.price_per_second_micros:
         return int(video.hold_micros)
-    rate = Decimal(request.price_per_second_micros) / 1_000_000
+    rate = Decimal(micros) / 1_000_000
     return min(int(video.hold_micros), price_micros(rate, seconds))
 
 
 def complete(conn: Connection, lease: Lease, rows: Loaded, content: StoredContent, retention_ms: int) -> None:
     """Completed: capture, free the slots, tell the client. LeaseLost if another worker owns the job."""
     video, attempt = rows.video, rows.attempt
+    if attempt is None:
+        raise AssertionError(f"{video.id} has content but no attempt")
     end(conn, lease)
     check_transition(State(lease.state), State.COMPLETED)
     now = database_now(conn)
-    charge = charge_micros(video, content)
+    charge = charge_micros(video, attempt, content)
     capture(conn, _hold(video), charge, now)
     conn.execute(
         update(videos)
@@ -98,8 +101,7 @@ def complete(conn: Connection, lease: Lease, rows: Loaded, content: StoredConten
             duration_ms=content.duration_ms,
         )
     )
-    if attempt is not None:
-        close_attempt(conn, attempt, video.key_id, "completed", now)
+    close_attempt(conn, attempt, video.key_id, "completed", now)
     _announce(conn, video, "video.completed", now)
 
 

@@ -51,7 +51,7 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     video = job.rows.video
     request = StoredRequest.model_validate(video.request)
     pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
-    routes = [r for r in routes_of(ctx, video, request) if suits(r.spec, Operation(video.operation), request)]
+    routes = _open_routes(ctx, video, request)
     route = next_route(routes, job.rows.attempt, pinned.upstream if pinned else None)
     if route is None or _gave_up(ctx, job, route):
         await fail_video(ctx, job, _no_route(job))
@@ -67,6 +67,16 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     job = Job(job.lease, Loaded(video, attempt))
     await ctx.milestone("attempt.committed", video.id)
     await send(ctx, job, route, request)
+
+
+def _open_routes(ctx: JobContext, video: Row[Any], request: StoredRequest) -> list[Route]:
+    """The routes that fit the whole request and, where money counts, have a price."""
+    operation, free = Operation(video.operation), ctx.settings.billing.mode == "off"
+    return [
+        route
+        for route in routes_of(ctx, video, request)
+        if suits(route.spec, operation, request) and (free or route.spec.price_per_second_usd is not None)
+    ]
 
 
 def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:

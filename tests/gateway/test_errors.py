@@ -13,6 +13,7 @@ from litestar.response import Stream
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.errors import BadRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
+from gateway.events import Hints
 from gateway.http.dependencies import provided, resolve_in_turn
 from gateway.http.errors import EXCEPTION_HANDLERS, field_error
 from gateway.http.pagination import PageRequest, list_envelope, provide_page
@@ -71,7 +72,7 @@ def client(metrics):
         logging_config=None,
         request_max_body_size=100,
     )
-    app.asgi_handler = RequestContext(app.asgi_handler, metrics)
+    app.asgi_handler = RequestContext(app.asgi_handler, metrics, Hints())
     return asgi_client(app)
 
 
