@@ -10,6 +10,7 @@ from billing.prices import price_micros
 from gateway.errors import BadRequest
 from gateway.videos.inputs import Accepted
 from gateway.videos.routing import Route
+from gateway.videos.stored import route_key
 from providers.contract import MediaRole
 
 _MUST_MATCH: Final = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME)
@@ -44,6 +45,16 @@ def price_of(routes: Sequence[Route], seconds: Decimal) -> Price:
     """Price one video; an unknown price counts as zero (only ever with billing off)."""
     rate = max((route.spec.price_per_second_usd or Decimal(0) for route in routes), default=Decimal(0))
     return Price(to_micros(rate), price_micros(rate, seconds))
+
+
+def cheaper_rates(routes: Sequence[Route], price: Price) -> dict[str, int]:
+    """Micro-USD a second of the routes that cost less than what is held; an unknown price is charged as held."""
+    rates = {
+        route_key(route.upstream.name, route.spec.upstream_id): to_micros(route.spec.price_per_second_usd)
+        for route in routes
+        if route.spec.price_per_second_usd is not None
+    }
+    return {key: rate for key, rate in rates.items() if rate < price.per_second_micros}
 
 
 def check_max_cost(max_cost: Decimal | None, price: Price, n: int) -> None:

@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from providers.contract import MediaRole
 
 
+def route_key(upstream: str, upstream_model: str) -> str:
+    """Name a route in `StoredRequest.rates`."""
+    return f"{upstream}/{upstream_model}"
+
+
 class StoredMedia(BaseModel):
     """One input: in our storage under `storage_key`, or still only a `url` until the first job step copies it."""
 
@@ -26,7 +31,8 @@ class StoredRequest(BaseModel):
 
     `seconds` is what the upstream is asked to make (for an extension the added seconds, while the row's column
     holds the stitched total). `pinned_attempt_id` names the source's attempt where the model needs its handle.
-    `models` are the public model names to try, in order.
+    `models` are the public model names to try, in order. What was held is the dearest route's price; `rates` has the
+    routes that are cheaper, as priced when the video was accepted.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -42,3 +48,8 @@ class StoredRequest(BaseModel):
     webhook_url: str | None = None
     concurrent_videos: int | None = None  # the key's cap when the video was accepted
     price_per_second_micros: int = 0
+    rates: dict[str, int] = Field(default_factory=dict)
+
+    def rate(self, upstream: str, upstream_model: str) -> int:
+        """Micro-USD a second on the route that delivered: its own where it differs from what was held."""
+        return self.rates.get(route_key(upstream, upstream_model), self.price_per_second_micros)

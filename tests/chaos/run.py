@@ -29,7 +29,9 @@ def workplace() -> Iterator[Path]:
 
 
 def sqlite_plan(folder: Path, **changes: object) -> Plan:
-    return Plan(f"sqlite:///{folder / 'data' / 'onereel.db'}", folder, **changes)  # type: ignore[arg-type]
+    """One process: it needs a while after each start before it has anything to store and settle."""
+    url = f"sqlite:///{folder / 'data' / 'onereel.db'}"
+    return Plan(url, folder, **{"kill_every": (0.6, 3.4), **changes})  # type: ignore[arg-type]
 
 
 def postgres_plan(server: str, folder: Path, **changes: object) -> Plan:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.driver import Outcome, Plan, run
-from tests.chaos.run import planted_plan
+from tests.chaos.run import planted_plan, sqlite_plan
 
 SHORT: dict[str, Any] = {"videos": 90, "kills": 5, "needed": {"submit": 1, "store": 1, "settle": 1}}
 
@@ -18,8 +18,7 @@ def assert_sound(outcome: Outcome) -> None:
 
 @pytest.mark.timeout(240)
 def test_crashes_on_sqlite_lose_and_double_nothing(tmp_path: Path) -> None:
-    plan = Plan(f"sqlite:///{tmp_path / 'run' / 'data' / 'onereel.db'}", tmp_path / "run", **SHORT)
-    assert_sound(run(plan))
+    assert_sound(run(sqlite_plan(tmp_path / "run", **SHORT)))
 
 
 @pytest.mark.timeout(240)
@@ -30,7 +29,6 @@ def test_crashes_on_postgresql_lose_and_double_nothing(tmp_path: Path, postgres_
 @pytest.mark.timeout(240)
 def test_the_checker_sees_a_slot_that_was_not_freed(tmp_path: Path) -> None:
     """All four planted faults are run by `make chaos-short`."""
-    plan = Plan(f"sqlite:///{tmp_path / 'run' / 'data' / 'onereel.db'}", tmp_path / "run")
-    plan = planted_plan(plan, "slot_not_freed")
+    plan = planted_plan(sqlite_plan(tmp_path / "run"), "slot_not_freed")
     plan.videos, plan.patience = 60, 15.0
     assert any("slot" in problem for problem in run(plan).findings.problems)

@@ -63,6 +63,7 @@ class Engine:
             size="1280x720",
             models=["acme/fast"],
             price_per_second_micros=PRICE,
+            rates=changes.pop("rates", {}),
             concurrent_videos=changes.pop("concurrent_videos", None),
             media=changes.pop("media", []),
             webhook_url=changes.pop("webhook_url", None),

@@ -276,3 +276,16 @@ async def test_a_broken_input_url_fails_before_anything_is_sent(
         assert (video.state, video.error_code) == ("failed", "input_media")
         await made.check()
     assert fake.stats()["jobs"] == 0
+
+
+async def test_the_route_that_delivers_sets_the_price(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    """The dearest route is held; a cheaper one that had to step in charges its own rate."""
+    with FakeUpstream() as gone:
+        first = upstream("first", gone.base_url)
+    async with engine(db, tmp_path, [first, upstream("second", fake.base_url)]) as made:
+        (video,) = await made.finish(await made.add(rates={"second/fast-1": PRICE // 4}))
+        assert (video.state, video.cost_micros, video.hold_micros) == ("completed", PRICE, 4 * PRICE)
+        assert [a.upstream for a in await made.attempts(video.id)] == ["first", "second"]
+        await made.check()
