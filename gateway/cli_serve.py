@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import secrets
 import signal
@@ -19,6 +20,9 @@ from gateway.settings import Settings
 
 _KEEP_ALIVE_SECONDS = 65  # longer than any common client or load balancer keeps an idle connection
 _DRAIN_SECONDS = 5
+_GC_OBJECTS = (
+    5000  # new containers between two collections; Python's own 700 is less than one busy millisecond
+)
 
 
 class _Server(uvicorn.Server):
@@ -44,6 +48,7 @@ def serve(settings: Settings) -> None:
         app = create_app(settings.model_copy(update={"control_token": SecretStr(token)}))
 
         def listening() -> None:
+            _spare_the_collector()
             if lock is not None:
                 lock.announce(RunningServer(os.getpid(), url, token))
             say(f"onereel listens on {url} (API reference: {url}/docs). Stop it with Ctrl-C.")
@@ -75,6 +80,13 @@ def serve(settings: Settings) -> None:
                 lock.release()
     if not server.started:
         raise CommandError("The server did not start; the reason is above.")
+
+
+def _spare_the_collector() -> None:
+    """What the start made stays for good: walking it again and again costs a fifth of every request and 0.1 s pauses."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_OBJECTS, 10, 10)
 
 
 def _take_lock(settings: Settings) -> DataLock | None:
