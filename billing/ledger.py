@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -23,6 +23,24 @@ from billing.tables import balances, entries, lines
 
 Mode = Literal["off", "prepaid", "postpaid"]
 UNLIMITED: Final = 1 << 61
+
+# Built once: making a statement costs as much as running it.
+_BALANCE: Final = (
+    select(balances).where(balances.c.organization_id == bindparam("organization")).with_for_update()
+)
+_MOVE: Final = (
+    update(balances)
+    .where(balances.c.organization_id == bindparam("organization"))
+    .values(
+        available=balances.c.available + bindparam("to_available", type_=BigInteger),
+        held=balances.c.held + bindparam("to_held", type_=BigInteger),
+    )
+)
+_KINDS: Final = select(entries.c.subject, entries.c.kind).where(
+    entries.c.subject.in_(bindparam("subjects", expanding=True))
+)
+_ENTRIES: Final = insert(entries)
+_LINES: Final = insert(lines)
 
 
 class InsufficientCredit(Exception):
@@ -95,14 +113,47 @@ def hold_many(conn: Connection, items: Sequence[Hold]) -> list[Exception | None]
     return refused
 
 
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What to charge of a hold."""
+
+    hold: Hold
+    amount_micros: int
+
+
 def capture(conn: Connection, hold: Hold, amount_micros: int, now: int) -> None:
     """Charge `amount_micros` of the hold and give back the rest. LedgerConflict if already settled."""
-    if not 0 <= amount_micros <= hold.amount_micros:
-        raise LedgerConflict(f"a capture of {amount_micros} does not fit its hold of {hold.amount_micros}")
-    rest = hold.amount_micros - amount_micros
-    amounts = (("held", -hold.amount_micros), ("revenue", amount_micros), ("customer", rest))
-    _settle(conn, hold, "capture", amounts, now)
-    _move(conn, hold.organization_id, available=rest, held=-hold.amount_micros)
+    refusal = capture_many(conn, [Capture(hold, amount_micros)], now)[0]
+    if refusal is not None:
+        raise refusal
+
+
+def capture_many(conn: Connection, items: Sequence[Capture], now: int) -> list[LedgerConflict | None]:
+    """Charge each hold as `capture` does; a refused one is a LedgerConflict in the answer."""
+    known = _kinds(conn, [item.hold.subject for item in items])
+    refused = [_refusal(item, known.get(item.hold.subject, set())) for item in items]
+    accepted = [item for item, refusal in zip(items, refused, strict=True) if refusal is None]
+    _append(conn, [_capture_entry(item, now) for item in accepted])
+    for organization_id in sorted({item.hold.organization_id for item in accepted}):
+        mine = [item for item in accepted if item.hold.organization_id == organization_id]
+        held = sum(item.hold.amount_micros for item in mine)
+        rest = held - sum(item.amount_micros for item in mine)
+        _move(conn, organization_id, available=rest, held=-held)
+    return refused
+
+
+def _refusal(item: Capture, kinds: set[str]) -> LedgerConflict | None:
+    if not 0 <= item.amount_micros <= item.hold.amount_micros:
+        return LedgerConflict(
+            f"a capture of {item.amount_micros} does not fit its hold of {item.hold.amount_micros}"
+        )
+    return _not_open(item.hold, kinds)
+
+
+def _capture_entry(item: Capture, now: int) -> _Entry:
+    hold, rest = item.hold, item.hold.amount_micros - item.amount_micros
+    amounts = (("held", -hold.amount_micros), ("revenue", item.amount_micros), ("customer", rest))
+    return _Entry(hold.subject, "capture", hold.organization_id, now, amounts)
 
 
 def release(conn: Connection, hold: Hold, now: int) -> None:
@@ -122,16 +173,29 @@ def credit(
 
 
 def _settle(conn: Connection, hold: Hold, kind: str, amounts: tuple[tuple[str, int], ...], now: int) -> None:
-    kinds = set(conn.execute(select(entries.c.kind).where(entries.c.subject == hold.subject)).scalars())
-    if "hold" not in kinds or kinds & {"capture", "release"}:
-        raise LedgerConflict(f"{hold.subject} has no open hold: {sorted(kinds)}")
+    refusal = _not_open(hold, _kinds(conn, [hold.subject]).get(hold.subject, set()))
+    if refusal is not None:
+        raise refusal
     _append(conn, [_Entry(hold.subject, kind, hold.organization_id, now, amounts)])
 
 
+def _kinds(conn: Connection, subjects: Sequence[str]) -> dict[str, set[str]]:
+    """The kinds of entry that each subject has."""
+    found: dict[str, set[str]] = {}
+    if subjects:
+        for row in conn.execute(_KINDS, {"subjects": subjects}):
+            found.setdefault(row.subject, set()).add(row.kind)
+    return found
+
+
+def _not_open(hold: Hold, kinds: set[str]) -> LedgerConflict | None:
+    if "hold" in kinds and not kinds & {"capture", "release"}:
+        return None
+    return LedgerConflict(f"{hold.subject} has no open hold: {sorted(kinds)}")
+
+
 def _locked_balance(conn: Connection, organization_id: str) -> Any:
-    row = conn.execute(
-        select(balances).where(balances.c.organization_id == organization_id).with_for_update()
-    ).one_or_none()
+    row = conn.execute(_BALANCE, {"organization": organization_id}).one_or_none()
     if row is None:
         raise LedgerConflict(f"organization {organization_id} has no balance")
     return row
@@ -140,18 +204,14 @@ def _locked_balance(conn: Connection, organization_id: str) -> Any:
 def _move(conn: Connection, organization_id: str, *, available: int, held: int) -> None:
     if not available and not held:
         return
-    conn.execute(
-        update(balances)
-        .where(balances.c.organization_id == organization_id)
-        .values(available=balances.c.available + available, held=balances.c.held + held)
-    )
+    conn.execute(_MOVE, {"organization": organization_id, "to_available": available, "to_held": held})
 
 
 def _append(conn: Connection, new: Sequence[_Entry]) -> None:
     if not new:
         return
     conn.execute(
-        insert(entries),
+        _ENTRIES,
         [
             {
                 "id": e.id,
@@ -166,7 +226,7 @@ def _append(conn: Connection, new: Sequence[_Entry]) -> None:
         ],
     )
     conn.execute(
-        insert(lines),
+        _LINES,
         [
             {"entry_id": e.id, "account": account, "amount": amount}
             for e in new

@@ -33,6 +33,7 @@ _CLAIM: Final = (
     .values(owner=bindparam("new_owner"), lease_until=now_ms() + bindparam("lease"), fence=jobs.c.fence + 1)
     .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
 )
+_END: Final = delete(jobs).where(jobs.c.id == bindparam("job_id"), jobs.c.fence == bindparam("job_fence"))
 _LOCKED: Final = (
     select(jobs.c.id, jobs.c.fence)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)))
@@ -153,7 +154,7 @@ def hand_on(
 
 def end(conn: Connection, lease: Lease) -> None:
     """Remove the job: its video is terminal, or its attempt has ended."""
-    gone = conn.execute(delete(jobs).where(jobs.c.id == lease.job_id, jobs.c.fence == lease.fence))
+    gone = conn.execute(_END, {"job_id": lease.job_id, "job_fence": lease.fence})
     if gone.rowcount != 1:
         raise LeaseLost(lease.job_id)
 

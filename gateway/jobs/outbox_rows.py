@@ -4,7 +4,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, case, delete, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from gateway.crypto import DecryptionError, SecretBox
 from gateway.db import now_ms
@@ -15,6 +26,23 @@ from gateway.webhooks.event import event_body, origin_of, video_event_id
 from gateway.webhooks.tables import webhook_endpoints as endpoints
 
 _CANDIDATES = 256  # due rows looked at by one claim
+_SUBSCRIBED = (
+    select(endpoints.c.id, endpoints.c.project_id, endpoints.c.url, endpoints.c.event_types)
+    .where(
+        endpoints.c.project_id.in_(bindparam("projects", expanding=True)), endpoints.c.deleted_at.is_(None)
+    )
+    .order_by(endpoints.c.id)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoEvent:
+    """What happened to a video, and the `webhook_url` that its request named."""
+
+    project_id: str
+    video_id: str
+    type: str
+    webhook_url: str | None
 
 
 def enqueue_video_event(
@@ -26,37 +54,46 @@ def enqueue_video_event(
     webhook_url: str | None,
     now: int,
 ) -> int:
+    """Enqueue one event: see `enqueue_video_events`."""
+    return enqueue_video_events(conn, [VideoEvent(project_id, video_id, event_type, webhook_url)], now)
+
+
+def enqueue_video_events(conn: Connection, events: Sequence[VideoEvent], now: int) -> int:
     """One delivery for each subscribed endpoint of the project and for the request's own `webhook_url`.
 
     Call it in the transaction that settles the video; it answers how many rows it wrote. The event's id follows
     from the video and the type, so settling twice is an IntegrityError, never a second event. One address gets
     an event once: of equal addresses the oldest endpoint counts, before `webhook_url`.
     """
-    rows = conn.execute(
-        select(endpoints.c.id, endpoints.c.url, endpoints.c.event_types)
-        .where(endpoints.c.project_id == project_id, endpoints.c.deleted_at.is_(None))
-        .order_by(endpoints.c.id)
-    )
+    projects = sorted({event.project_id for event in events})
+    subscribed = conn.execute(_SUBSCRIBED, {"projects": projects}).all()
+    rows = [row for event in events for row in _deliveries_of(event, subscribed, now)]
+    if rows:
+        conn.execute(insert(outbox), rows)
+    return len(rows)
+
+
+def _deliveries_of(event: VideoEvent, subscribed: Sequence[Any], now: int) -> list[dict[str, Any]]:
     targets: dict[str, str | None] = {}
-    for row in rows:
-        if event_type in row.event_types:
+    for row in subscribed:
+        if row.project_id == event.project_id and event.type in row.event_types:
             targets.setdefault(row.url, row.id)
-    if webhook_url:
-        targets.setdefault(webhook_url, None)
-    if targets:
-        event_id = video_event_id(video_id, event_type)
-        common = {
-            "event_id": event_id,
-            "event_type": event_type,
-            "project_id": project_id,
-            "video_id": video_id,
-            "body": event_body(event_id, event_type, video_id, now // 1000),
-            "state": "pending",
-            "due": now,
-            "created_at": now,
-        }
-        conn.execute(insert(outbox), [_delivery(common, url, endpoint) for url, endpoint in targets.items()])
-    return len(targets)
+    if event.webhook_url:
+        targets.setdefault(event.webhook_url, None)
+    if not targets:
+        return []
+    event_id = video_event_id(event.video_id, event.type)
+    common = {
+        "event_id": event_id,
+        "event_type": event.type,
+        "project_id": event.project_id,
+        "video_id": event.video_id,
+        "body": event_body(event_id, event.type, event.video_id, now // 1000),
+        "state": "pending",
+        "due": now,
+        "created_at": now,
+    }
+    return [_delivery(common, url, endpoint) for url, endpoint in targets.items()]
 
 
 def _delivery(common: Mapping[str, Any], url: str, endpoint_id: str | None) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, case, insert, select, update
+from sqlalchemy import Connection, bindparam, case, insert, select, update
 
-from billing.ledger import Hold, capture, release
+from billing.ledger import Hold, release
 from billing.prices import billable_seconds, price_micros
 from gateway.db import now_ms
 from gateway.ids import new_id
@@ -44,12 +44,21 @@ class Failure:
     attempt_state: str = "failed"
 
 
+_NOW: Final = select(now_ms())
+_HELD: Final = (
+    select(attempts.c.holds_key_slot, attempts.c.holds_upstream_slot)
+    .where(attempts.c.id == bindparam("attempt_id"))
+    .with_for_update()
+)
+
+
 def database_now(conn: Connection) -> int:
     """Milliseconds by the clock that schedules."""
-    return int(conn.execute(select(now_ms())).scalar_one())
+    return int(conn.execute(_NOW).scalar_one())
 
 
-def _hold(video: Any) -> Hold:
+def hold_of(video: Any) -> Hold:
+    """What was set aside when the video was accepted."""
     return Hold(video.id, video.organization_id, video.hold_micros, video.created_at)
 
 
@@ -73,45 +82,13 @@ def charge_micros(video: Any, attempt: Any, content: StoredContent) -> int:
     return min(int(video.hold_micros), price_micros(rate, seconds))
 
 
-def complete(conn: Connection, lease: Lease, rows: Loaded, content: StoredContent, retention_ms: int) -> None:
-    """Completed: capture, free the slots, tell the client. LeaseLost if another worker owns the job."""
-    video, attempt = rows.video, rows.attempt
-    if attempt is None:
-        raise AssertionError(f"{video.id} has content but no attempt")
-    end(conn, lease)
-    check_transition(State(lease.state), State.COMPLETED)
-    now = database_now(conn)
-    charge = charge_micros(video, attempt, content)
-    capture(conn, _hold(video), charge, now)
-    conn.execute(
-        update(videos)
-        .where(videos.c.id == video.id)
-        .values(
-            **_final(State.COMPLETED, now),
-            progress=100,
-            # the bytes of a video deleted while it ran go with the next sweep
-            expires_at=case((videos.c.deleted_at.is_(None), now + retention_ms), else_=now),
-            size=f"{content.width}x{content.height}",
-            cost_micros=charge,
-            cost_status="captured",
-            content_key=content.key,
-            content_type=content.media_type,
-            content_bytes=content.size,
-            content_sha256=content.sha256,
-            duration_ms=content.duration_ms,
-        )
-    )
-    close_attempt(conn, attempt, video.key_id, "completed", now)
-    _announce(conn, video, "video.completed", now)
-
-
 def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None:
     """Failed: release, free the slots (or leave a watch job), tell the client."""
     video, attempt = rows.video, rows.attempt
     end(conn, lease)
     check_transition(State(lease.state), State.FAILED)
     now = database_now(conn)
-    release(conn, _hold(video), now)
+    release(conn, hold_of(video), now)
     conn.execute(
         update(videos)
         .where(videos.c.id == video.id)
@@ -147,11 +124,7 @@ def _final(state: State, now: int) -> dict[str, Any]:
 
 def close_attempt(conn: Connection, attempt: Any, key_id: str, state: str, now: int, **values: Any) -> None:
     """End an attempt and give back the slots it still holds, each exactly once."""
-    held = conn.execute(
-        select(attempts.c.holds_key_slot, attempts.c.holds_upstream_slot)
-        .where(attempts.c.id == attempt.id)
-        .with_for_update()
-    ).one()
+    held = conn.execute(_HELD, {"attempt_id": attempt.id}).one()
     conn.execute(
         update(attempts)
         .where(attempts.c.id == attempt.id)

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, update
 
 from gateway.db import now_ms
 from gateway.jobs.claims import Loaded, hand_on
+from gateway.jobs.completion import Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
-from gateway.jobs.settle import Failure, StoredContent, complete
+from gateway.jobs.settle import Failure, StoredContent
 from gateway.jobs.tables import attempts
 from gateway.media import MediaError
 from gateway.storage import StorageError
@@ -115,9 +116,8 @@ async def _download(chunks: AsyncIterator[bytes], path: Path) -> tuple[str, int]
 async def _settle(ctx: JobContext, job: Job, content: StoredContent) -> None:
     retention_ms = int(ctx.settings.retention.content_days * DAY_MS)
     await ctx.milestone("settle.begin", job.video_id)
-    await ctx.db.write(
-        lambda conn: complete(conn, job.lease, job.rows, content, retention_ms), background=True
-    )
+    settled = Completion(job.lease, job.rows, content, retention_ms)
+    await ctx.db.write_batch(complete, settled, background=True)
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
     await ctx.milestone("settle.done", job.video_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, update
 
-from gateway.jobs import claims, settle, slots, store, watch
+from gateway.jobs import claims, completion, settle, slots, store, watch
 from gateway.jobs.claims import Lease
 from gateway.jobs.context import Job, JobContext
 from gateway.jobs.tables import jobs
@@ -38,14 +38,21 @@ def ledger_outside() -> None:
 
     async def settle_in_two(ctx: JobContext, job: Job, content: settle.StoredContent) -> None:
         booked: list[tuple[Any, ...]] = []
-        real = settle.__dict__["capture"]
+        real = completion.__dict__["capture_many"]
+
+        def unbooked(_conn: Connection, *rest: Any) -> list[None]:
+            booked.append(rest)
+            return [None]
 
         def complete(conn: Connection) -> None:
-            settle.__dict__["capture"] = lambda _conn, *rest: booked.append(rest)
+            completion.__dict__["capture_many"] = unbooked
             try:
-                settle.complete(conn, job.lease, job.rows, content, 86_400_000)
+                item = completion.Completion(job.lease, job.rows, content, 86_400_000)
+                refusal = completion.complete(conn, [item])[0]
             finally:
-                settle.__dict__["capture"] = real
+                completion.__dict__["capture_many"] = real
+            if refusal is not None:
+                raise refusal
 
         await ctx.milestone("settle.begin", job.video_id)
         await ctx.db.write(complete)
