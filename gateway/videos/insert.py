@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from billing.ledger import Hold, InsufficientCredit, LedgerConflict, hold_many
+from billing.ledger import Hold, InsufficientCredit, hold_many
 from gateway.db import now_ms
 from gateway.errors import NotFound, QuotaExceeded
 from gateway.idempotency.service import AlreadyRecordedError, Claim, forget, record
@@ -55,25 +54,7 @@ _Result = Inserted | Exception
 
 
 def insert_videos(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]:
-    """Carry out every item it can; one whose rows break a constraint fails by itself."""
-    try:
-        with conn.begin_nested():
-            return _insert(conn, items)
-    except (IntegrityError, LedgerConflict) as error:
-        if len(items) == 1:
-            return [error]
-    return [_alone(conn, item) for item in items]
-
-
-def _alone(conn: Connection, item: NewVideos) -> _Result:
-    try:
-        with conn.begin_nested():
-            return _insert(conn, [item])[0]
-    except (IntegrityError, LedgerConflict) as error:
-        return error
-
-
-def _insert(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]:
+    """Carry out every item it can. An IntegrityError undoes them all: each is then tried by itself."""
     results: list[_Result] = [None] * len(items)
     fresh: list[int] = []
     for n, item in enumerate(items):
