@@ -161,7 +161,10 @@ def end(conn: Connection, lease: Lease) -> None:
 
 def _fenced(conn: Connection, lease: Lease, **values: Any) -> None:
     moved = conn.execute(
-        update(jobs).where(jobs.c.id == lease.job_id, jobs.c.fence == lease.fence).values(**values)
+        update(jobs)
+        # the state too: a commit whose answer was lost (connection gone) may have moved the job already
+        .where(jobs.c.id == lease.job_id, jobs.c.fence == lease.fence, jobs.c.state == lease.state)
+        .values(**values)
     )
     if moved.rowcount != 1:
         raise LeaseLost(lease.job_id)

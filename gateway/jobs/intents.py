@@ -3,6 +3,7 @@
 A handler for `Database.write_batch`: a fixed number of statements, however many jobs there are.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,7 +45,13 @@ _SAME_ATTEMPTS: Final = (
     .where(attempts.c.id.in_(bindparam("ids", expanding=True)))
     .values(state="intent", holds_key_slot=True, holds_upstream_slot=True, sent_at=now_ms(), handle=None)
 )
+_CANCELLED: Final = select(videos.c.id).where(
+    videos.c.id.in_(bindparam("ids", expanding=True)), videos.c.cancel_requested
+)
 _ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(bindparam("ids", expanding=True)))
+
+
+_AT_ONCE: Final = Blocked("", delay_ms=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +69,22 @@ class Intent:
 def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLost | None]:
     """Answer each job's attempt, None where it had to be parked or put off, LeaseLost where it is not ours."""
     ours = claims.owned(conn, [item.lease for item in items])
+    # asked only now that the jobs are locked: a cancel either is seen here or finds what is written here
+    cancelled = set(conn.execute(_CANCELLED, {"ids": [item.video_id for item in items]}).scalars())
     room = slots.Room(conn, {want.slot for item in items for want in item.wants})
     begun: dict[str, Intent] = {}
     put_off: list[tuple[Intent, Blocked]] = []
     for item in items:
         if item.lease.job_id not in ours:
             continue
-        blocked = room.take(item.wants)
+        blocked = _AT_ONCE if item.video_id in cancelled else room.take(item.wants)
         if blocked is None:
             begun[_attempt_id(item)] = item
         else:
             put_off.append((item, blocked))
     room.commit()
     _put_off(conn, put_off)
+    _pass_on(conn, room, put_off)
     _write(conn, begun)
     answers: dict[str, Row[Any]] = {}
     if begun:
@@ -120,6 +130,18 @@ def _row(attempt_id: str, item: Intent) -> dict[str, Any]:
         "holds_key_slot": True,
         "holds_upstream_slot": True,
     }
+
+
+def _pass_on(conn: Connection, room: slots.Room, put_off: Sequence[tuple[Intent, Blocked]]) -> None:
+    """Wake the next for an upstream's free slot where the job that was woken for it waits for its key instead."""
+    unused: Counter[Want] = Counter()
+    for item, blocked in put_off:
+        key, *others = item.wants
+        if blocked.slot == key.slot:
+            unused.update(others)
+    for want, count in unused.items():
+        if spare := room.spare(want):
+            slots.unpark(conn, want.slot, min(count, spare))
 
 
 def _put_off(conn: Connection, put_off: Sequence[tuple[Intent, Blocked]]) -> None:

@@ -12,6 +12,7 @@ async def fail_video(ctx: JobContext, job: Job, failure: Failure) -> None:
     await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
+    ctx.hints.jobs.set()  # the freed slot may have woken one
     await ctx.milestone("settle.done", job.video_id)
 
 

@@ -22,7 +22,7 @@ def routes_of(ctx: JobContext, video: Any, request: StoredRequest) -> list[Route
 def next_route(routes: list[Route], attempt: Any | None, pinned_upstream: str | None) -> Route | None:
     """The route of the next attempt: where the last one was refused for good, the one after it."""
     if pinned_upstream is not None:
-        return next((r for r in routes if r.upstream.name == pinned_upstream), None)
+        routes = [r for r in routes if r.upstream.name == pinned_upstream][:1]
     if attempt is None:
         return routes[0] if routes else None
     places = [n for n, r in enumerate(routes) if is_route_of(r, attempt)]
@@ -30,7 +30,7 @@ def next_route(routes: list[Route], attempt: Any | None, pinned_upstream: str | 
         return routes[0] if routes else None
     if attempt.state == "refused":
         return routes[places[0]]
-    after = places[0] + 1
+    after = places[-1] + 1  # the last: two models may share one upstream model
     return routes[after] if after < len(routes) else None
 
 

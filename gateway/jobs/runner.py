@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 LONGEST_SLEEP = 1.0  # seconds; due jobs of other processes are seen at the latest after this
 VERIFY_SECONDS = 60.0
 WAKE_SECONDS = 10.0
+_LAST_CLAIM_SECONDS: Final = 5.0
 
 
 _NEXT_DUE: Final = select(func.min(jobs.c.due) - now_ms()).where(
@@ -51,6 +52,8 @@ class Runner:
         self._running: dict[str, tuple[Lease, asyncio.Task[None]]] = {}
         self._stopping = asyncio.Event()
         self._room = asyncio.Event()
+        self._claimed_last = asyncio.Event()
+        self._claimed_last.set()
         self._courtesy = Courtesy(ctx.hints)
 
     async def run(self) -> None:
@@ -63,6 +66,7 @@ class Runner:
             asyncio.create_task(self._every(VERIFY_SECONDS, self._verify)),
             asyncio.create_task(self._every(WAKE_SECONDS, self._wake_parked)),
         ]
+        self._claimed_last.clear()
         try:
             while not self._stopping.is_set():
                 try:
@@ -71,6 +75,7 @@ class Runner:
                     log.exception("claim_failed")
                     await self._sleep(LONGEST_SLEEP)
         finally:
+            self._claimed_last.set()
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -79,6 +84,9 @@ class Runner:
         """Claim nothing more, let short steps finish, hand the rest to whoever comes next."""
         self._stopping.set()
         self._ctx.hints.jobs.set()
+        self._room.set()
+        with contextlib.suppress(TimeoutError):  # a claim on its way starts its jobs first: they count too
+            await asyncio.wait_for(self._claimed_last.wait(), _LAST_CLAIM_SECONDS)
         tasks = [task for _, task in self._running.values()]
         if tasks:
             await asyncio.wait(tasks, timeout=self._ctx.settings.jobs.shutdown_grace_seconds)

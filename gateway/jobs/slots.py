@@ -91,6 +91,13 @@ class Room:
         self._taken.update(want.slot for want in wants)
         return None
 
+    def spare(self, want: Want) -> int:
+        """How many more this counter takes now; 0 where nobody can be waiting for it."""
+        used, paused_ms = self._rows[want.slot]
+        if want.cap is None or paused_ms > 0:
+            return 0
+        return max(0, want.cap - used - self._taken[want.slot])
+
     def commit(self) -> None:
         """Write down what was taken."""
         taken = [{"slot": name, "count": count} for name, count in self._taken.items()]

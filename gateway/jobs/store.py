@@ -120,6 +120,7 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent) -> None:
     await ctx.db.write_batch(complete, settled, background=True)
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
+    ctx.hints.jobs.set()  # the freed slot may have woken one
     await ctx.milestone("settle.done", job.video_id)
 
 

@@ -61,6 +61,7 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
         return
     attempt = await ctx.db.write_batch(intents.begin, _intent(job, route, request), background=True)
     if attempt is None:
+        ctx.hints.jobs.set()  # another may have been woken in its stead
         return
     job.lease.state = State.SUBMITTING
     ctx.hints.video_changed([video.id])

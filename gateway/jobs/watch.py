@@ -67,3 +67,4 @@ async def _finish(
             add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
 
     await ctx.db.write(commit, background=True)
+    ctx.hints.jobs.set()  # the freed slot may have woken one

@@ -61,7 +61,8 @@ class Engine:
         request = StoredRequest(
             seconds=Decimal(4),
             size="1280x720",
-            models=["acme/fast"],
+            models=changes.pop("models", ["acme/fast"]),
+            pinned_attempt_id=changes.pop("pinned_attempt_id", None),
             price_per_second_micros=PRICE,
             rates=changes.pop("rates", {}),
             concurrent_videos=changes.pop("concurrent_videos", None),

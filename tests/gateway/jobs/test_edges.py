@@ -1,0 +1,149 @@
+"""Moments between two commits: what a cancel, a lost answer, a stop or another key's job may do there."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, select, text, update
+
+from gateway.db import Database
+from gateway.jobs import claims, intents, slots
+from gateway.jobs.claims import Lease, LeaseLost
+from gateway.jobs.slots import Want
+from gateway.jobs.tables import attempts, jobs
+from gateway.videos.tables import videos
+from providers.testing import FakeUpstream
+from tests.gateway.jobs.bench import Engine, engine, upstream
+
+NOWHERE = "http://127.0.0.1:9/v1"
+UPSTREAM = slots.upstream_slot("acme")
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeUpstream]:
+    with FakeUpstream(poll_after_ms=50) as server:
+        yield server
+
+
+async def claimed(made: Engine) -> dict[str, Lease]:
+    rows = await made.db.write(lambda conn: claims.claim(conn, "act_test", 60_000, 64))
+    clock = made.ctx.clock
+    return {r.id: Lease(r.id, r.kind, r.state, r.fence, r.tries, clock, clock.monotonic() + 60) for r in rows}
+
+
+def intent(lease: Lease, key: str = "key_1", cap: int | None = None, room: int = 2) -> intents.Intent:
+    wants = (Want(slots.key_slot(key), cap), Want(UPSTREAM, room))
+    return intents.Intent(lease, lease.job_id, "acme", "fast-1", wants)
+
+
+async def job(made: Engine, job_id: str):
+    return await made.db.read(lambda conn: conn.execute(select(jobs).where(jobs.c.id == job_id)).one())
+
+
+async def begin(made: Engine, *items: intents.Intent):
+    return await made.db.write(lambda conn: intents.begin(conn, items))
+
+
+async def test_a_video_cancelled_after_its_claim_is_not_sent(db: Database, tmp_path: Path) -> None:
+    async with engine(db, tmp_path, [upstream("acme", NOWHERE)], run=False) as made:
+        video_id = await made.add()
+        lease = (await claimed(made))[video_id]
+        await db.write(lambda conn: conn.execute(update(videos).values(cancel_requested=True)))
+        for room in (2, 0):  # with a free slot, and where it would have been parked
+            assert await begin(made, intent(lease, room=room)) == [None]
+            row = await job(made, video_id)
+            assert (row.state, row.parked_for, row.lease_until) == ("queued", None, 0)
+            assert row.due is not None
+        assert await made.attempts(video_id) == []
+        assert await db.write(slots.verify) == []
+
+
+async def test_a_wake_that_a_job_cannot_use_goes_to_the_next(db: Database, tmp_path: Path) -> None:
+    async with engine(db, tmp_path, [upstream("acme", NOWHERE)], run=False) as made:
+        ids = [await made.add(key_id=key) for key in ("key_2", "key_2", "key_1", "key_1", "key_2")]
+        leases = await claimed(made)
+        first, second, mine, mine_too, last = (leases[i] for i in ids)
+        await begin(made, intent(first, "key_2"), intent(second, "key_2"))
+        await begin(made, intent(mine, cap=1), intent(mine_too, cap=1), intent(last, "key_2"))
+        assert [(await job(made, i)).parked_for for i in ids[2:]] == [UPSTREAM] * 3
+
+        def ended(conn: Connection) -> None:
+            conn.execute(update(attempts).values(holds_key_slot=False, holds_upstream_slot=False))
+            slots.free(conn, [slots.key_slot("key_2"), slots.key_slot("key_2"), UPSTREAM, UPSTREAM])
+
+        await db.write(ended)
+        woken = await claimed(made)
+        assert sorted(woken) == sorted(ids[2:4])
+        sent, parked = await begin(made, intent(woken[ids[2]], cap=1), intent(woken[ids[3]], cap=1))
+        assert sent is not None
+        assert parked is None
+        assert (await job(made, ids[3])).parked_for == slots.key_slot("key_1")
+        assert list(await claimed(made)) == [ids[4]]
+        assert await db.write(slots.verify) == []
+
+
+async def test_a_step_whose_commit_went_through_unseen_cannot_move_the_job_back(
+    db: Database, tmp_path: Path
+) -> None:
+    async with engine(db, tmp_path, [upstream("acme", NOWHERE)], run=False) as made:
+        video_id = await made.add()
+        lease = (await claimed(made))[video_id]
+        await begin(made, intent(lease))  # its answer is lost: the lease still says queued
+        with pytest.raises(LeaseLost):
+            await db.write(lambda conn: claims.hand_on(conn, lease, state=lease.state, delay_ms=0))
+        assert (await job(made, video_id)).state == "submitting"
+
+
+def _busy(conn: Connection) -> None:
+    """Keep every claim waiting for a moment."""
+    if conn.dialect.name == "postgresql":
+        conn.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
+        conn.execute(text("SELECT pg_sleep(0.4)"))
+    else:
+        time.sleep(0.4)
+
+
+async def test_a_claim_on_its_way_is_part_of_the_orderly_stop(db: Database, tmp_path: Path) -> None:
+    with FakeUpstream() as gone:
+        spec = upstream("acme", gone.base_url)
+    async with engine(db, tmp_path, [spec], run=False) as made:
+        await made.add()
+        task = asyncio.create_task(made.runner.run())
+        busy = asyncio.create_task(db.write(_busy))
+        await asyncio.sleep(0.1)
+        await made.runner.stop()
+        owners = await db.read(lambda conn: list(conn.execute(select(jobs.c.owner)).scalars()))
+        assert owners == [None]
+        await asyncio.gather(busy, task)
+
+
+async def test_a_pinned_route_that_refuses_for_good_is_not_asked_again(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    spec = upstream("acme", fake.base_url, spec={"needs_handle": ["remix"]})
+    async with engine(db, tmp_path, [spec]) as made:
+        source = await made.add()
+        await made.finish(source)
+        pinned = (await made.attempts(source))[0].id
+        remix = await made.add("a dog [fault:auth]", operation="remix", pinned_attempt_id=pinned)
+        (video,) = await made.finish(remix)
+        assert (video.state, video.error_code) == ("failed", "provider_error")
+        assert len(await made.attempts(video.id)) == 1
+        await made.check()
+
+
+async def test_two_models_of_one_upstream_model_are_one_route(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    models = [
+        {"id": name, "upstream_model": "fast-1", "price_per_second_usd": "0.10"}
+        for name in ("acme/a", "acme/b")
+    ]
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url, models=models)]) as made:
+        video_id = await made.add("a dog [fault:auth]", models=["acme/a", "acme/b"])
+        (video,) = await made.finish(video_id)
+        assert (video.state, video.error_code) == ("failed", "provider_error")
+        assert len(await made.attempts(video_id)) == 1
+        await made.check()
