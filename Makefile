@@ -14,7 +14,7 @@ help: ## this list
 install: $(VENV)/.installed ## everything, from the hashed locks, into .venv
 
 $(VENV)/.installed: requirements/dev.txt requirements/build.txt requirements/torch.txt
-	@echo "onereel: installing into $(VENV): about 0.4 GB to download with a CPU build of torch (TORCH_INDEX chooses one), 3 GB with the default CUDA build"
+	@echo "onereel: installing into $(VENV): about 0.4 GB to download with a CPU build of torch (TORCH_INDEX chooses one), several GB with a CUDA build"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) -r requirements/torch.txt
 	@$(PIP) --no-deps --require-hashes -r requirements/dev.txt
@@ -22,7 +22,7 @@ $(VENV)/.installed: requirements/dev.txt requirements/build.txt requirements/tor
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-install-gateway: ## the gateway alone, without torch (about 60 MB)
+install-gateway: ## the gateway alone, without torch (about 100 MB)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --no-deps --require-hashes -r requirements/gateway.txt
 	@$(PIP) --no-deps --require-hashes -r requirements/build.txt
