@@ -13,8 +13,9 @@ from billing.ledger import Capture, capture_many
 from gateway.jobs import claims, slots
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.outbox_rows import VideoEvent, enqueue_video_events
-from gateway.jobs.settle import StoredContent, charge_micros, database_now, hold_of
+from gateway.jobs.settle import Charge, StoredContent, charge_of, database_now, hold_of
 from gateway.jobs.tables import attempts, jobs
+from gateway.videos.capabilities import text_of
 from gateway.videos.states import State, check_transition
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
@@ -32,6 +33,7 @@ _VIDEOS: Final = (
         prompt=case((_live, videos.c.prompt), else_=None),
         expires_at=case((_live, bindparam("later", type_=BigInteger)), else_=bindparam("now")),
         size=bindparam("true_size"),
+        seconds=bindparam("billed"),
         cost_micros=bindparam("charge"),
         cost_status="captured",
         content_key=bindparam("key"),
@@ -79,9 +81,9 @@ def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | 
     kept = [n for n, answer in enumerate(answers) if answer is None]
     charges = [_charge(items[n]) for n in kept]
     now = database_now(conn)
-    settled: list[tuple[Completion, int]] = []
+    settled: list[tuple[Completion, Charge]] = []
     captures = [
-        Capture(hold_of(items[n].rows.video), charge) for n, charge in zip(kept, charges, strict=True)
+        Capture(hold_of(items[n].rows.video), charge.micros) for n, charge in zip(kept, charges, strict=True)
     ]
     refusals = capture_many(conn, captures, now)
     for n, charge, refusal in zip(kept, charges, refusals, strict=True):
@@ -94,15 +96,15 @@ def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | 
     return answers
 
 
-def _charge(item: Completion) -> int:
+def _charge(item: Completion) -> Charge:
     video, attempt = item.rows.video, item.rows.attempt
     if attempt is None:
         raise AssertionError(f"{video.id} has content but no attempt")
     check_transition(State(item.lease.state), State.COMPLETED)
-    return charge_micros(video, attempt, item.content)
+    return charge_of(video, attempt, item.content)
 
 
-def _write(conn: Connection, settled: Sequence[tuple[Completion, int]], now: int) -> None:
+def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: int) -> None:
     items = [item for item, _ in settled]
     conn.execute(_END_JOBS, {"ids": [item.lease.job_id for item in items]})
     conn.execute(_VIDEOS, [_columns(item, charge, now) for item, charge in settled])
@@ -122,14 +124,15 @@ def _write(conn: Connection, settled: Sequence[tuple[Completion, int]], now: int
     )
 
 
-def _columns(item: Completion, charge: int, now: int) -> dict[str, Any]:
+def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:
     content = item.content
     return {
         "video_id": item.rows.video.id,
         "now": now,
         "later": now + item.retention_ms,
         "true_size": f"{content.width}x{content.height}",
-        "charge": charge,
+        "billed": text_of(charge.seconds),
+        "charge": charge.micros,
         "key": content.key,
         "media_type": content.media_type,
         "bytes": content.size,

@@ -62,24 +62,33 @@ def hold_of(video: Any) -> Hold:
     return Hold(video.id, video.organization_id, video.hold_micros, video.created_at)
 
 
-def charge_micros(video: Any, attempt: Any, content: StoredContent) -> int:
-    """What the file costs: as quoted for the route that made it, or less where it is shorter than billed.
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a file costs in micro-USD, and its billed length: for a stitched file the source's part and its own."""
 
-    Never above the hold. A stitched file is measured whole; what the source brought is not billed, what is missing counts against the
-    added part.
+    micros: int
+    seconds: Decimal
+
+
+def charge_of(video: Any, attempt: Any, content: StoredContent) -> Charge:
+    """As quoted for the route that made it, or less where the file is shorter than billed.
+
+    Never above the hold. A stitched file is measured whole; what the source brought is not billed, what is missing
+    counts against the added part.
     """
     request = StoredRequest.model_validate(video.request)
+    before = Decimal(video.seconds) - request.seconds
     measured = content.duration_ms
     if measured is not None:
-        measured -= int((Decimal(video.seconds) - request.seconds) * 1000)
+        measured -= int(before * 1000)
     seconds = billable_seconds(request.seconds, measured)
     if seconds <= 0:
-        return 0
+        return Charge(0, before + seconds)
     micros = request.rate(attempt.upstream, attempt.upstream_model)
     if seconds == request.seconds and micros == request.price_per_second_micros:
-        return int(video.hold_micros)
+        return Charge(int(video.hold_micros), before + seconds)
     rate = Decimal(micros) / 1_000_000
-    return min(int(video.hold_micros), price_micros(rate, seconds))
+    return Charge(min(int(video.hold_micros), price_micros(rate, seconds)), before + seconds)
 
 
 def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None:

@@ -67,3 +67,23 @@ async def test_closed_refuses(database_url: str, clock, tmp_path) -> None:
     await database.close()
     with pytest.raises(RuntimeError):
         await database.read(lambda conn: None)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_on_a_full_disk_everybody_is_told_and_nothing_half_stands(db: Database) -> None:
+    def limit(pages: int, conn: Connection) -> int:
+        return int(conn.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar_one())
+
+    def big(n: int, conn: Connection) -> None:
+        conn.execute(insert(slots).values(name=f"{n}-{'x' * 3000}", used=0))
+
+    now = await db.write(partial(limit, 1))  # SQLite answers with what there is, it never shrinks
+    await db.write(partial(limit, now + 4))
+    results = await asyncio.gather(*(db.write(partial(big, n)) for n in range(60)), return_exceptions=True)
+    stand = [n for n, result in enumerate(results) if result is None]
+    rows = await db.read(lambda conn: conn.execute(select(slots.c.name)).scalars().all())
+    assert sorted(int(row.partition("-")[0]) for row in rows) == stand
+    assert len(stand) < 60
+    await db.write(partial(limit, 1 << 30))
+    await db.write(partial(big, 99))
+    assert await db.read(count) == len(stand) + 1

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select, text, update
 
-from gateway.db import Database
-from gateway.jobs import claims, intents, slots
-from gateway.jobs.claims import Lease, LeaseLost
+from gateway.db import Database, now_ms
+from gateway.jobs import claims, intents, moves, slots
+from gateway.jobs.claims import Lease, LeaseLost, Loaded
+from gateway.jobs.completion import Completion, complete
+from gateway.jobs.settle import StoredContent
 from gateway.jobs.slots import Want
 from gateway.jobs.tables import attempts, jobs
 from gateway.videos.tables import videos
 from providers.testing import FakeUpstream
-from tests.gateway.jobs.bench import Engine, engine, upstream
+from tests.gateway.jobs.bench import PRICE, Engine, engine, upstream
 
 NOWHERE = "http://127.0.0.1:9/v1"
 UPSTREAM = slots.upstream_slot("acme")
@@ -100,9 +102,9 @@ def _busy(conn: Connection) -> None:
     """Keep every claim waiting for a moment."""
     if conn.dialect.name == "postgresql":
         conn.execute(text("LOCK TABLE jobs IN EXCLUSIVE MODE"))
-        conn.execute(text("SELECT pg_sleep(0.4)"))
+        conn.execute(text("SELECT pg_sleep(0.8)"))
     else:
-        time.sleep(0.4)
+        time.sleep(0.8)
 
 
 async def test_a_claim_on_its_way_is_part_of_the_orderly_stop(db: Database, tmp_path: Path) -> None:
@@ -110,12 +112,16 @@ async def test_a_claim_on_its_way_is_part_of_the_orderly_stop(db: Database, tmp_
         spec = upstream("acme", gone.base_url)
     async with engine(db, tmp_path, [spec], run=False) as made:
         await made.add()
+        await db.write(lambda conn: conn.execute(update(jobs).values(due=now_ms() + 600)))
         task = asyncio.create_task(made.runner.run())
+        await asyncio.sleep(0.4)
         busy = asyncio.create_task(db.write(_busy))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.4)  # by now the job is due and its claim waits
         await made.runner.stop()
-        owners = await db.read(lambda conn: list(conn.execute(select(jobs.c.owner)).scalars()))
-        assert owners == [None]
+        # taken, tried and handed on before the stop ended
+        query = select(jobs.c.state, jobs.c.owner, jobs.c.fence)
+        found = await db.read(lambda conn: conn.execute(query).one())
+        assert tuple(found) == ("queued", None, 1)
         await asyncio.gather(busy, task)
 
 
@@ -146,4 +152,24 @@ async def test_two_models_of_one_upstream_model_are_one_route(
         (video,) = await made.finish(video_id)
         assert (video.state, video.error_code) == ("failed", "provider_error")
         assert len(await made.attempts(video_id)) == 1
+        await made.check()
+
+
+async def test_a_file_far_too_short_is_billed_and_shown_by_its_own_length(
+    db: Database, tmp_path: Path
+) -> None:
+    async with engine(db, tmp_path, [upstream("acme", NOWHERE)], run=False) as made:
+        video_id = await made.add()
+        lease = (await claimed(made))[video_id]
+        (attempt,) = await begin(made, intent(lease))
+        await db.write(lambda conn: moves.taken(conn, [moves.Taken(lease, attempt.id, {"id": "1"}, 0, 1000)]))
+        lease = (await claimed(made))[video_id]
+        await db.write(lambda conn: moves.done(conn, [moves.Done(lease, attempt.id, {})]))
+        (done,) = await made.attempts(video_id)
+        lease.state = "storing"
+        content = StoredContent("videos/1", "video/mp4", 9, "00", 1280, 720, duration_ms=2500)
+        item = Completion(lease, Loaded(await made.video(video_id), done), content, 1000)
+        assert await db.write(lambda conn: complete(conn, [item])) == [None]
+        video = await made.video(video_id)
+        assert (video.state, video.seconds, video.cost_micros) == ("completed", "2.5", 5 * PRICE // 2)
         await made.check()
