@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +23,7 @@ I = TypeVar("I")  # noqa: E741
 
 GROUP: Final = 128
 BACKGROUND_GROUP: Final = 24  # small, so that a create never waits long behind draining jobs
+BACKGROUND_SECONDS: Final = 0.02  # how long a stream of creates may keep background work waiting
 READERS: Final = 2
 
 
@@ -82,6 +84,7 @@ class SqliteDatabase:
         self._interactive: deque[Work] = deque()
         self._background: deque[Work] = deque()
         self._reads: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._background_at = 0.0
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [threading.Thread(target=self._write_loop, name="sqlite-writer", daemon=True)]
@@ -134,14 +137,19 @@ class SqliteDatabase:
         return work.future
 
     def _take(self) -> list[Work]:
-        """The next group: all interactive work first, then a little background work. Empty means closed."""
+        """The next group: interactive work, and now and then a little background work. Empty means closed."""
         with self._ready:
             while not self._interactive and not self._background:
                 if self._closing:
                     return []
                 self._ready.wait()
             group = [self._interactive.popleft() for _ in range(min(GROUP, len(self._interactive)))]
-            group += [self._background.popleft() for _ in range(min(BACKGROUND_GROUP, len(self._background)))]
+            now = time.monotonic()
+            if not group or now - self._background_at > BACKGROUND_SECONDS:
+                self._background_at = now
+                group += [
+                    self._background.popleft() for _ in range(min(BACKGROUND_GROUP, len(self._background)))
+                ]
             return group
 
     def _write_loop(self) -> None:

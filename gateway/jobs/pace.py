@@ -11,7 +11,7 @@ CLAIM_LIMIT: Final = 64
 FEWEST: Final = 2  # so that jobs go on, however many requests come
 GATHER_SECONDS: Final = 0.02
 _BUSY_SECONDS: Final = 0.2
-_LATE_SECONDS: Final = 0.003
+_LATE_SECONDS: Final = 0.001
 
 
 class Courtesy:
