@@ -19,7 +19,7 @@ from typing import Final
 
 from tests.bench import measures, report
 from tests.bench.measures import Bench
-from tests.bench.systems import LITELLM, LiteLLM, Nginx, Onereel, System, missing_peers
+from tests.bench.systems import LiteLLM, Nginx, Onereel, System, install_litellm
 from tests.bench.upstream import Mock, find_nginx
 from tests.server import ROOT
 
@@ -31,8 +31,14 @@ def main() -> None:
     """Measure, print the table, write .bench/<time>.json."""
     options = _options()
     load_core, core = ("0", "1") if (os.cpu_count() or 1) > 1 else ("0", "0")
-    for sentence in missing_peers():
-        print(sentence)
+    if "litellm" not in options.without:
+        install_litellm()
+    if not find_nginx():
+        print("nginx is not installed: its rows are skipped (Debian: apt-get install nginx)")
+    if not shutil.which("wrk"):
+        print(
+            "wrk is not installed: a loop of our own sends the load, and is slower (Debian: apt-get install wrk)"
+        )
     OUT.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="run-", dir=OUT) as name,
@@ -81,7 +87,7 @@ def _drain(bench: Bench, mock: Mock, core: str) -> None:
 
 def _systems(mock: Mock, core: str, folder: Path, without: Sequence[str]) -> list[System]:
     systems: list[System] = [Onereel(mock, core, folder / "onereel")]
-    if LITELLM.exists() and "litellm" not in without:
+    if "litellm" not in without:
         systems.append(LiteLLM(mock, core, folder / "litellm"))
     if find_nginx() and "nginx" not in without:
         systems.append(Nginx(mock, core, folder / "floor"))

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -12,10 +13,11 @@ from typing import Final
 
 import psutil
 
-from tests.bench.upstream import NEVER, Mock, find_nginx, nginx, pinned, wait_until_answers
+from tests.bench.upstream import NEVER, Mock, nginx, pinned, wait_until_answers
 from tests.server import ROOT, Server, free_port, serve_command, upstream_table
 
 LITELLM: Final = ROOT / ".venvs" / "litellm" / "bin" / "litellm"
+LITELLM_VERSION: Final = "litellm[proxy]==1.106.2"
 MASTER_KEY: Final = "sk-bench-0123456789abcdef"
 PARKED: Final = "bench/parked"
 """A model whose upstream takes one video and never ends it: every other job waits, so a create is only a create."""
@@ -198,17 +200,15 @@ class Nginx(System):
             self._process = None
 
 
-def missing_peers() -> list[str]:
-    """What cannot be measured here, one sentence each."""
-    missing = []
-    if not LITELLM.exists():
-        missing.append(
-            "LiteLLM is not installed, its rows are skipped: "
-            "python3 -m venv .venvs/litellm && .venvs/litellm/bin/pip install 'litellm[proxy]'"
-        )
-    if not find_nginx():
-        missing.append("nginx is not installed, its rows are skipped (Debian: apt-get install nginx)")
-    return missing
+def install_litellm() -> None:
+    """Put the pinned LiteLLM into its own environment, once."""
+    if LITELLM.exists():
+        return
+    print(f"installing {LITELLM_VERSION} into .venvs/litellm: about 0.7 GB on disk", flush=True)
+    folder = LITELLM.parents[1]
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "pip"), "--disable-pip-version-check", "install", "-q", LITELLM_VERSION]
+    subprocess.run(pip, check=True)
 
 
 def _tables(mock: Mock) -> str:
