@@ -44,14 +44,14 @@ def build_adapter(upstream: UpstreamSpec, http: HttpDoor) -> Adapter:
 
 
 def account_of(upstream: UpstreamSpec) -> Account:
-    """The account as its adapter sees it; the models' agreed submit_safety becomes the account's."""
+    """The account as its adapter sees it; a submit_safety that all its models declare becomes the account's."""
     options = dict(upstream.options)
     if upstream.type == _LOCAL:
         options.setdefault("dialect", _LOCAL)
-    safeties = {model.submit_safety for model in upstream.models if model.submit_safety is not None}
-    if len(safeties) == 1:
-        options.setdefault("submit_safety", safeties.pop())
-    elif "lookup" in safeties:
+    declared = {model.submit_safety for model in upstream.models}
+    if len(declared) == 1 and None not in declared:
+        options.setdefault("submit_safety", declared.pop())
+    elif "lookup" in declared:
         options.setdefault("client_reference", True)
     if options.get("submit_safety", "none") not in get_args(SubmitSafety):
         raise ValueError(f"upstream '{upstream.name}': options.submit_safety must be key, lookup or none")

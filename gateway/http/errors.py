@@ -9,8 +9,10 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import ExceptionHandlersMap
 from pydantic import ValidationError
+from sqlalchemy.exc import OperationalError
 
-from gateway.errors import ApiError, BadRequest, envelope
+from gateway.db_group import TransactionLost
+from gateway.errors import ApiError, BadRequest, Unavailable, envelope
 
 log = structlog.get_logger(__name__)
 
@@ -86,6 +88,16 @@ def _validation_error(
     return _respond(bad.status, bad.envelope(), bad.headers)
 
 
+def _database_failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """Our disk is full or the database is away: nothing was changed, and a later try may work."""
+    log.error("database_failed", method=request.scope["method"], path=request.scope["path"], error=str(error))
+    unavailable = Unavailable(
+        "The server cannot store anything right now. Nothing was changed; please try again soon.",
+        headers={"Retry-After": "5"},
+    )
+    return _api_error(request, unavailable)
+
+
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """Log what nobody foresaw; the client learns only the request id."""
     log.error("request_failed", method=request.scope["method"], path=request.scope["path"], exc_info=error)
@@ -99,5 +111,7 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
     ApiError: _api_error,
     ValidationException: _validation_error,
     HTTPException: _http_error,
+    TransactionLost: _database_failed,
+    OperationalError: _database_failed,
     Exception: _unexpected,
 }

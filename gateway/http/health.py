@@ -9,13 +9,15 @@ from typing import Any, Final
 import structlog
 from litestar import Request, Response, get
 from litestar.di import NamedDependency
-from sqlalchemy import Connection, delete, false
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from gateway.db import Database
+from gateway.db import Database, now_ms
 from gateway.errors import Forbidden, Unavailable
 from gateway.figures import Figures
 from gateway.http.openapi import documented
-from gateway.idempotency.tables import idempotency_records
+from gateway.jobs.tables import slots
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
@@ -115,8 +117,10 @@ def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) ->
 
 
 def _touch(conn: Connection) -> None:
-    """Prove that a write transaction can begin, write (no row) and commit."""
-    conn.execute(delete(idempotency_records).where(false()))
+    """Prove that a row can be written and committed: a full disk shows only then."""
+    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
+    row = make(slots).values(name="health", used=0, paused_until=now_ms())
+    conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"paused_until": now_ms()}))
 
 
 def _may_read(request: Request[Any, Any, Any], settings: Settings) -> bool:

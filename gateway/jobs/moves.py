@@ -44,6 +44,9 @@ _VIDEO_TAKEN: Final = (
         deadline=now_ms() + bindparam("deadline_ms", type_=BigInteger),
     )
 )
+_CANCELLED: Final = select(videos.c.id).where(
+    videos.c.id.in_(bindparam("ids", expanding=True)), videos.c.cancel_requested
+)
 _PROGRESS: Final = (
     update(videos)
     .where(videos.c.id == bindparam("job_id"))
@@ -125,7 +128,17 @@ def waiting(conn: Connection, items: Sequence[Waiting]) -> list[LeaseLost | None
     ours = claims.owned(conn, [item.lease for item in items])
     kept = [item for item in items if item.lease.job_id in ours]
     if kept:
-        conn.execute(_HAND_ON, [{"job_id": each.lease.job_id, "delay_ms": each.delay_ms} for each in kept])
+        # a cancel that came while the upstream was asked must not wait for the next poll
+        ids = {"ids": [each.lease.job_id for each in kept]}
+        cancelled = set(conn.execute(_CANCELLED, ids).scalars())
+        rows = [
+            {
+                "job_id": each.lease.job_id,
+                "delay_ms": 0 if each.lease.job_id in cancelled else each.delay_ms,
+            }
+            for each in kept
+        ]
+        conn.execute(_HAND_ON, rows)
     moved = [
         {"job_id": each.lease.job_id, "new_progress": each.progress}
         for each in kept

@@ -49,14 +49,20 @@ class Paces:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._free_at: dict[str, float] = {}
+        self._promised: dict[str, float] = {}
 
     def wait(self, upstream: str, per_second: float | None) -> float:
-        """0 when a request may go now (and is counted), else the seconds until the next free moment."""
+        """0 when a request may go now (and is counted), else the seconds until a moment of the job's own.
+
+        Moments are handed out one by one: jobs that all came back at the next free one would only queue again.
+        """
         if per_second is None:
             return 0.0
         now = self._monotonic()
         free_at = max(self._free_at.get(upstream, 0.0), now - 1.0)  # at most one second's worth saved up
         if free_at > now:
-            return free_at - now
+            moment = max(self._promised.get(upstream, 0.0), free_at)
+            self._promised[upstream] = moment + 1.0 / per_second
+            return moment - now
         self._free_at[upstream] = free_at + 1.0 / per_second
         return 0.0

@@ -304,11 +304,16 @@ async def _resend(
 
 
 async def resolve_unknown(ctx: JobContext, job: Job) -> None:
-    """submission_unknown at the end of its grace: nobody adopted it, so it ends, and the customer pays nothing."""
+    """submission_unknown at the end of its grace: one last look where the upstream can be asked, then the end.
+
+    The customer pays nothing for what nobody confirmed.
+    """
     now = await ctx.db.read(database_now)
     waited = (now - (_attempt(job).sent_at or 0)) / 1000
     if waited < ctx.settings.jobs.unknown_grace_seconds:  # woken early, by a cancel say
         await try_later(ctx, job, ctx.settings.jobs.unknown_grace_seconds - waited, counted=False)
+        return
+    if await _adopt(ctx, job):
         return
     await fail_video(
         ctx,
@@ -320,6 +325,23 @@ async def resolve_unknown(ctx: JobContext, job: Job) -> None:
             attempt_state="abandoned",
         ),
     )
+
+
+async def _adopt(ctx: JobContext, job: Job) -> bool:
+    """Go on with the submission if its upstream can be searched and has it."""
+    request = StoredRequest.model_validate(job.rows.video.request)
+    route = route_of_attempt(routes_of(ctx, job.rows.video, request), _attempt(job))
+    adapter = None if route is None else ctx.adapter(route.upstream)
+    if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
+        return False
+    job.lease.check()
+    try:
+        found = await adapter.lookup(await _outgoing(ctx, job, request))
+    except ProviderError:
+        return False
+    if found is not None:
+        await _accepted(ctx, job, route, found)
+    return found is not None
 
 
 def _attempt(job: Job) -> Row[Any]:

@@ -1,6 +1,7 @@
 """Moments between two commits: what a cancel, a lost answer, a stop or another key's job may do there."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from gateway.db import Database, now_ms
 from gateway.jobs import claims, intents, moves, slots
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.completion import Completion, complete
+from gateway.jobs.pace import Paces
 from gateway.jobs.settle import StoredContent
 from gateway.jobs.slots import Want
 from gateway.jobs.tables import attempts, jobs
@@ -173,3 +175,33 @@ async def test_a_file_far_too_short_is_billed_and_shown_by_its_own_length(
         video = await made.video(video_id)
         assert (video.state, video.seconds, video.cost_micros) == ("completed", "2.5", 5 * PRICE // 2)
         await made.check()
+
+
+def test_waiting_jobs_come_back_one_by_one() -> None:
+    now = [100.0]
+    paces = Paces(lambda: now[0])
+    assert [paces.wait("acme", 10) for _ in range(11)].count(0.0) >= 10  # a second's worth was saved up
+    waits = [paces.wait("acme", 10) for _ in range(50)]
+    assert all(later - sooner == pytest.approx(0.1) for sooner, later in itertools.pairwise(waits))
+    now[0] += waits[0] + 1e-6
+    assert paces.wait("acme", 10) == 0.0
+    assert paces.wait("other", None) == 0.0
+
+
+async def test_an_unknown_submission_that_can_be_searched_is_adopted_at_the_end_of_its_grace(
+    db: Database, tmp_path: Path
+) -> None:
+    """The look-up was not possible while the upstream was away; when the grace ends it is, and the video is there."""
+    with FakeUpstream(poll_after_ms=50, lookup=True) as fake:
+        spec = {"submit_safety": "lookup"}
+        async with engine(
+            db,
+            tmp_path,
+            [upstream("acme", fake.base_url, spec=spec)],
+            max_tries=-1,
+            unknown_grace_seconds=1.0,
+        ) as made:
+            (video,) = await made.finish(await made.add("a cat [fault:ambiguous_drop]"))
+            assert (video.state, video.cost_status) == ("completed", "captured")
+            await made.check()
+        assert fake.stats()["jobs"] == 1
