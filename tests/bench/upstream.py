@@ -130,12 +130,19 @@ class Mock:
             module = [sys.executable, "-m", "tests.bench.upstream_loop", str(self.port), str(self._folder)]
             command = [*pinned(self._core), *module]
         self._process = subprocess.Popen(command)
-        wait_until_answers(f"{self.url('small')}/videos/video_small")
+        try:
+            wait_until_answers(f"{self.url('small')}/videos/video_small", timeout=20)
+        except TimeoutError:
+            self._stop()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
