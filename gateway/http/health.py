@@ -17,7 +17,7 @@ from gateway.db import Database, now_ms
 from gateway.errors import Forbidden, Unavailable
 from gateway.figures import Figures
 from gateway.http.openapi import documented
-from gateway.jobs.tables import slots
+from gateway.idempotency.tables import idempotency_records
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
@@ -119,8 +119,11 @@ def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) ->
 def _touch(conn: Connection) -> None:
     """Prove that a row can be written and committed: a full disk shows only then."""
     make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-    row = make(slots).values(name="health", used=0, paused_until=now_ms())
-    conn.execute(row.on_conflict_do_update(index_elements=["name"], set_={"paused_until": now_ms()}))
+    mark = {"project_id": "", "method": "GET", "path": "/health/ready", "key": "probe"}
+    row = make(idempotency_records).values(
+        **mark, request_hash="", status=200, response="", created_at=now_ms()
+    )
+    conn.execute(row.on_conflict_do_update(index_elements=list(mark), set_={"created_at": now_ms()}))
 
 
 def _may_read(request: Request[Any, Any, Any], settings: Settings) -> bool:
