@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, case, delete, select, tuple_, update
+from sqlalchemy import BindParameter, Connection, Row, bindparam, case, delete, select, tuple_, update
 
 from gateway.clock import Clock
 from gateway.db import now_ms
@@ -33,6 +33,10 @@ _CLAIM: Final = (
     .values(owner=bindparam("new_owner"), lease_until=now_ms() + bindparam("lease"), fence=jobs.c.fence + 1)
     .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
 )
+_ids: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_VIDEOS: Final = select(videos).where(videos.c.id.in_(_ids))
+_ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(_ids))
+_ATTEMPTS_OF: Final = select(attempts).where(attempts.c.video_id.in_(_ids)).order_by(attempts.c.n)
 _END: Final = delete(jobs).where(jobs.c.id == bindparam("job_id"), jobs.c.fence == bindparam("job_fence"))
 _LOCKED: Final = (
     select(jobs.c.id, jobs.c.fence)
@@ -90,14 +94,13 @@ def load(conn: Connection, claimed: Sequence[Row[Any]]) -> dict[str, Loaded]:
     watched = [row.id for row in claimed if row.kind == "watch"]
     attempt_rows: list[Row[Any]] = []
     if watched:
-        attempt_rows += conn.execute(select(attempts).where(attempts.c.id.in_(watched))).all()
+        attempt_rows += conn.execute(_ATTEMPTS, {"ids": watched}).all()
     by_watch = {row.id: row for row in attempt_rows}
     video_ids = [row.id for row in claimed if row.kind == "video"]
     wanted = video_ids + [row.video_id for row in attempt_rows]
-    video_rows = {r.id: r for r in conn.execute(select(videos).where(videos.c.id.in_(wanted)))}
+    video_rows = {r.id: r for r in conn.execute(_VIDEOS, {"ids": wanted})}
     latest: dict[str, Row[Any]] = {}
-    rows = conn.execute(select(attempts).where(attempts.c.video_id.in_(video_ids)).order_by(attempts.c.n))
-    for row in rows:
+    for row in conn.execute(_ATTEMPTS_OF, {"ids": video_ids}):
         latest[row.video_id] = row
     found = {i: Loaded(video_rows[i], latest.get(i)) for i in video_ids if i in video_rows}
     found.update(
@@ -179,3 +182,5 @@ def take_over_everything(conn: Connection, soon_ms: int, grace_ms: int) -> None:
     longest = case((jobs.c.state == "submission_unknown", grace_ms), else_=soon_ms)
     conn.execute(update(jobs).where(jobs.c.lease_until > 0).values(lease_until=0, owner=None))
     conn.execute(update(jobs).where(jobs.c.due > now_ms() + longest).values(due=now_ms() + longest))
+    # what was sent in the future, by that clock, was sent now at the latest: waits that count from it must end
+    conn.execute(update(attempts).where(attempts.c.sent_at > now_ms()).values(sent_at=now_ms()))

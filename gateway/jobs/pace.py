@@ -8,8 +8,8 @@ from typing import Final
 from gateway.events import Hints
 
 CLAIM_LIMIT: Final = 64
-FEWEST: Final = 2  # so that jobs go on, however many requests come
-GATHER_SECONDS: Final = 0.02
+FEWEST: Final = 3  # so that jobs go on, however many requests come
+GATHER_SECONDS: Final = 0.04
 _BUSY_SECONDS: Final = 0.2
 _LATE_SECONDS: Final = 0.001
 

@@ -205,3 +205,23 @@ async def test_an_unknown_submission_that_can_be_searched_is_adopted_at_the_end_
             assert (video.state, video.cost_status) == ("completed", "captured")
             await made.check()
         assert fake.stats()["jobs"] == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_clock_set_back_prolongs_no_wait_of_an_embedded_start(db: Database, tmp_path: Path) -> None:
+    def set_back(conn: Connection) -> None:
+        conn.execute(update(jobs).values(due=now_ms() + 3_600_000))
+        conn.execute(update(attempts).values(sent_at=now_ms() + 3_600_000))
+
+    with FakeUpstream(poll_after_ms=50) as fake:
+        async with engine(db, tmp_path, [upstream("acme", fake.base_url)], unknown_grace_seconds=1.0) as made:
+            video_id = await made.add("a cat [fault:ambiguous_drop]")
+
+            async def unknown() -> bool:
+                return (await made.video(video_id)).state == "submission_unknown"
+
+            await made.until(unknown)
+            await made.db.write(set_back)
+            await made.db.write(lambda conn: claims.take_over_everything(conn, 15_000, 1_000))
+            (video,) = await made.finish(video_id, seconds=5)
+            assert (video.error_code, video.cost_status) == ("submission_unknown", "released")
