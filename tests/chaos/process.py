@@ -24,9 +24,10 @@ from tests.chaos import faults
 
 HELD = {
     "attempt.committed": 2.0,
-    "store.begin": 1.0,
-    "store.put": 1.0,
-    "settle.begin": 1.0,
+    "submit.answered": 1.0,
+    "store.begin": 3.0,
+    "store.put": 2.0,
+    "settle.begin": 2.0,
     "settle.done": 0.2,
 }
 

@@ -49,8 +49,9 @@ def planted_plan(plan: Plan, name: str) -> Plan:
     plan.kills = 6 if name == "ledger_outside" else 1
     if name == "no_fence":
         # frozen long enough for the other process to finish what the frozen one has in hand
-        plan.kills, plan.stops, plan.lease, plan.renew, plan.freeze = 4, 4, 1.5, 0.5, 8.0
-        plan.kill_every = (3.0, 5.0)
+        plan.processes, plan.videos, plan.kills, plan.stops = 3, 150, 6, 6
+        plan.lease, plan.renew, plan.freeze, plan.hold = 1.5, 0.5, 7.0, 0.6
+        plan.kill_every = (1.5, 2.5)
     return plan
 
 
