@@ -146,10 +146,9 @@ def hand_on(
     state: str,
     delay_ms: int,
     tries: int = 0,
-    parked_for: str | None = None,
 ) -> None:
-    """Move the job to `state` and give it up: due in `delay_ms`, or parked until a slot frees."""
-    values: dict[str, Any] = {"due": None if parked_for else now_ms() + delay_ms, "parked_for": parked_for}
+    """Move the job to `state` and give it up: due in `delay_ms`."""
+    values: dict[str, Any] = {"due": now_ms() + delay_ms, "parked_for": None}
     if state in _QUEUED:  # nothing of it is under way any more
         values["priority"] = case((jobs.c.priority < 0, jobs.c.priority + BEGUN), else_=jobs.c.priority)
     _fenced(conn, lease, state=state, tries=tries, lease_until=0, owner=None, **values)

@@ -1,21 +1,18 @@
 """Copy the finished video to our storage, look at it, and settle."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, update
 
-from gateway.db import now_ms
-from gateway.jobs.claims import Loaded, hand_on
+from gateway.jobs.claims import hand_on
 from gateway.jobs.completion import Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, StoredContent
-from gateway.jobs.tables import attempts
 from gateway.media import MediaError
 from gateway.storage import StorageError
 from gateway.videos.routing import Route
@@ -71,7 +68,7 @@ async def _copy(ctx: JobContext, job: Job, route: Route, path: Path) -> StoredCo
     started = ctx.clock.monotonic()
     try:
         content = await ctx.adapter(route.upstream).open_content(attempt.handle, attempt.outputs or {})
-        sha256, size = await _download(content.chunks, path)
+        await _download(content.chunks, path)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "content", error.kind, ctx.clock.monotonic() - started)
         raise
@@ -83,34 +80,27 @@ async def _copy(ctx: JobContext, job: Job, route: Route, path: Path) -> StoredCo
     # a key per fence: a stale worker can never overwrite what its successor settled
     suffix = _SUFFIXES.get(facts.media_type, "mp4")
     key = f"videos/{job.video_id}/content-{job.lease.fence}.{suffix}"
-    await ctx.storage.put_file(key, path, content_type=facts.media_type)
+    stored = await ctx.storage.put_file(key, path, content_type=facts.media_type)
     await ctx.milestone("store.put", job.video_id)
-    return StoredContent(key, facts.media_type, size, sha256, facts.width, facts.height, facts.duration_ms)
+    return StoredContent(
+        key, facts.media_type, stored.bytes, stored.sha256, facts.width, facts.height, facts.duration_ms
+    )
 
 
-async def _download(chunks: AsyncIterator[bytes], path: Path) -> tuple[str, int]:
-    """Stream to `path`; answers hex SHA-256 and length. Blocking writes go to a thread in large pieces."""
-    digest, size = hashlib.sha256(), 0
+async def _download(chunks: AsyncIterator[bytes], path: Path) -> None:
+    """Stream to `path`. Blocking writes go to a thread in large pieces."""
     with path.open("wb") as file:
         pending: list[bytes] = []
         held = 0
-
-        def flush(pieces: list[bytes]) -> None:
-            for piece in pieces:
-                digest.update(piece)
-                file.write(piece)
-
         async for chunk in chunks:
             pending.append(chunk)
             held += len(chunk)
-            size += len(chunk)
             if held >= 1 << 20:
-                await asyncio.to_thread(flush, pending)
+                await asyncio.to_thread(file.writelines, pending)
                 pending, held = [], 0
-        await asyncio.to_thread(flush, pending)
-    if not size:
-        raise ProviderError(ErrorKind.PROVIDER_ERROR, "the upstream's video is empty")
-    return digest.hexdigest(), size
+        await asyncio.to_thread(file.writelines, pending)
+        if not file.tell():
+            raise ProviderError(ErrorKind.PROVIDER_ERROR, "the upstream's video is empty")
 
 
 async def _settle(ctx: JobContext, job: Job, content: StoredContent) -> None:
@@ -132,9 +122,6 @@ async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
         def commit(conn: Connection) -> None:
             hand_on(conn, job.lease, state=State.RUNNING, delay_ms=0, tries=tries)
             conn.execute(update(videos).where(videos.c.id == job.video_id).values(state=State.RUNNING))
-            conn.execute(
-                update(attempts).where(attempts.c.id == _attempt_id(job.rows)).values(sent_at=now_ms())
-            )
 
         await ctx.db.write(commit, background=True)
         ctx.hints.jobs.set()
@@ -143,10 +130,6 @@ async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
         await try_later(ctx, job, min(delay, 60.0))
     else:
         await _broken(ctx, job, error)
-
-
-def _attempt_id(rows: Loaded) -> str:
-    return str(rows.attempt.id) if rows.attempt is not None else ""
 
 
 async def _broken(ctx: JobContext, job: Job, error: ProviderError) -> None:
