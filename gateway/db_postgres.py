@@ -19,6 +19,9 @@ GROUP: Final = 64
 BACKGROUND_GROUP: Final = 16
 COMMITTERS: Final = 3
 RETRIES: Final = 5
+STALLED_SECONDS: Final = 5.0
+"""A process that stands still inside a transaction (stopped, swapped out, cut off) holds row locks that every other
+process needs; after this the server ends the transaction. Ours never pause between two statements."""
 _RETRY_STATES: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 
 
@@ -36,9 +39,14 @@ class PostgresDatabase:
 
     dialect = "postgresql"
 
-    def __init__(self, url: str, *, pool_size: int = 6) -> None:
+    def __init__(self, url: str, *, pool_size: int = 6, stalled_seconds: float = STALLED_SECONDS) -> None:
+        stalled = {"idle_in_transaction_session_timeout": f"{stalled_seconds * 1000:.0f}ms"}
         self._engine: AsyncEngine = create_async_engine(
-            url, pool_size=pool_size, max_overflow=4, hide_parameters=True
+            url,
+            pool_size=pool_size,
+            max_overflow=4,
+            hide_parameters=True,
+            connect_args={"server_settings": stalled},
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._interactive: deque[Work] = deque()

@@ -1,8 +1,10 @@
 """Probes and metrics: /health/live, /health/ready, /metrics."""
 
+import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -18,6 +20,7 @@ from gateway.errors import Forbidden, Unavailable
 from gateway.figures import Figures
 from gateway.http.openapi import documented
 from gateway.idempotency.tables import idempotency_records
+from gateway.ids import new_id
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
@@ -27,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 _DB_SECONDS: Final = 1.0
 _STORAGE_SECONDS: Final = 5.0
+_PATIENCE_SECONDS: Final = 3.0
 _FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
@@ -46,7 +50,8 @@ class Check:
             return self._problem
         self._until = time.monotonic() + self._seconds
         try:
-            await self._probe()
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._probe()
         except Exception as error:
             if self._problem is None:
                 log.warning("health.check_failed", check=self.name, exc_info=error)
@@ -62,7 +67,7 @@ class Readiness:
     def __init__(self, db: Database, storage: Storage, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._checks = (
-            Check("database", lambda: db.write(_touch), _DB_SECONDS),
+            Check("database", lambda: db.write(partial(_touch, new_id("act"))), _DB_SECONDS),
             Check("storage", storage.check, _STORAGE_SECONDS),
         )
         self.started = False
@@ -116,10 +121,10 @@ def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) ->
     return [live, ready, exposition]
 
 
-def _touch(conn: Connection) -> None:
-    """Prove that a row can be written and committed: a full disk shows only then."""
+def _touch(key: str, conn: Connection) -> None:
+    """Prove that a row of this process's own can be written and committed: a full disk shows only then."""
     make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-    mark = {"project_id": "", "method": "GET", "path": "/health/ready", "key": "probe"}
+    mark = {"project_id": "", "method": "GET", "path": "/health/ready", "key": key}
     row = make(idempotency_records).values(
         **mark, request_hash="", status=200, response="", created_at=now_ms()
     )

@@ -24,12 +24,16 @@ from gateway.db import Database
 from gateway.db_open import open_database
 from gateway.jobs.tables import jobs, outbox
 from gateway.settings import Settings
+from gateway.videos.states import LIVE
+from gateway.videos.tables import videos
 from providers.testing import FakeUpstream
 from tests.chaos.checker import Findings, Upstream, check
 from tests.chaos.receiver import Receiver
 
 ADMIN_KEY = "chaos-operator-key"
 CAP = 8
+SPARED = 3.0
+"""Seconds in which a woken process commits what it had in hand, before a kill may fall on it."""
 SAFETIES = ("key", "lookup", "none")
 WINDOWS = {
     "submit": ("attempt.committed", {"submit.answered"}),
@@ -56,7 +60,7 @@ class Plan:
     fault: str = ""
     lease: float = 4.0
     renew: float = 1.3
-    freeze: float = 5.5
+    freeze: float = 15.0
     answer_ms: tuple[int, int] = (0, 200)
     patience: float = 90.0
     seed: int = 0
@@ -107,11 +111,30 @@ class Process:
             stderr=self._output,
         )
 
+    def restart_if_it_gave_up(self) -> None:
+        """What a supervisor does: a start that found no storage ends with an error."""
+        if self.popen.poll() is not None:
+            self.start()
+
     def kill(self) -> Counter[str]:
         """SIGKILL; answers in which windows it fell."""
         self.popen.kill()
         self.popen.wait()
-        return windows_hit(self.log, self.popen.pid)
+        return Counter({window: int(bool(self.inside(window))) for window in WINDOWS})
+
+    def inside(self, window: str) -> set[str]:
+        """The videos that this process has in a window now, or had when it died."""
+        opens, closes = WINDOWS[window]
+        found: set[str] = set()
+        for line in self.log.read_text().splitlines() if self.log.exists() else []:
+            who, name, video_id = line.split()
+            if who != str(self.popen.pid):
+                continue
+            if name == opens:
+                found.add(video_id)
+            elif name in closes:
+                found.discard(video_id)
+        return found
 
     def signal(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
@@ -120,29 +143,6 @@ class Process:
         self.popen.kill()
         self.popen.wait()
         self._output.close()
-
-
-def windows_hit(log: Path, pid: int) -> Counter[str]:
-    """For each window: 1 if some video of this process was inside when it died."""
-    last: dict[str, list[str]] = {}
-    for line in log.read_text().splitlines() if log.exists() else []:
-        who, name, video_id = line.split()
-        if who == str(pid):
-            last.setdefault(video_id, []).append(name)
-    hit: Counter[str] = Counter()
-    for window, (opens, closes) in WINDOWS.items():
-        hit[window] = int(any(_is_inside(names, opens, closes) for names in last.values()))
-    return hit
-
-
-def _is_inside(names: list[str], opens: str, closes: set[str]) -> bool:
-    inside = False
-    for name in names:
-        if name == opens:
-            inside = True
-        elif name in closes:
-            inside = False
-    return inside
 
 
 class Driver:
@@ -214,7 +214,7 @@ submit_safety = "{safety}"
         try:
             async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=16)) as client:
                 await self._wait_ready(client)
-                trouble = asyncio.create_task(self._trouble(client))
+                trouble = asyncio.create_task(self._trouble(client, database))
                 await asyncio.gather(*(self._submit_share(client, n) for n in range(8)), trouble)
             await self._settle(database)
             stats = {name: fake.stats() for name, fake in self.fakes.items()}
@@ -269,23 +269,23 @@ submit_safety = "{safety}"
                     raise RuntimeError(f"a create was refused: {answer.text}")
             await asyncio.sleep(0.1)
 
-    async def _trouble(self, client: httpx.AsyncClient) -> None:
+    async def _trouble(self, client: httpx.AsyncClient, database: Database) -> None:
         storage_at = {random.randrange(1, max(2, self.plan.kills)) for _ in range(self.plan.storage_failures)}
-        stop_at = set(random.sample(range(self.plan.kills), min(self.plan.stops, self.plan.kills)))
+        stop_at = sorted(random.sample(range(self.plan.kills), min(self.plan.stops, self.plan.kills)))
         frozen: list[asyncio.Task[None]] = []
         more: list[asyncio.Task[None]] = []
         while self._kills_wanted():
             if self.kills >= self.plan.kills:  # a kill beyond the plan gets work of its own to interrupt
                 first = self.plan.videos + 20 * self.kills
                 more += [asyncio.create_task(self._submit(client, n)) for n in range(first, first + 20)]
-            await self._live([process for process in self.processes if process not in self.frozen])
+            await self._live(self._awake())
             await asyncio.sleep(random.uniform(*self.plan.kill_every))
             if self.kills in storage_at:
                 storage_at.discard(self.kills)
                 await self._break_storage()
-            if self.kills in stop_at and len(self.frozen) + 1 < len(self.processes):
-                stop_at.discard(self.kills)
-                frozen.append(asyncio.create_task(self._freeze()))
+            if stop_at and self.kills >= stop_at[0] and len(self.frozen) + 1 < len(self.processes):
+                stop_at.pop(0)
+                frozen.append(asyncio.create_task(self._freeze(await self._live(self._awake()), database)))
             process = await self._victim()
             self.windows += await asyncio.to_thread(process.kill)
             async with self.killed:
@@ -301,10 +301,11 @@ submit_safety = "{safety}"
 
     async def _victim(self) -> Process:
         """Mostly a process that is up: a kill during start is worth testing too, but finds nothing in hand."""
-        awake = [process for process in self.processes if process not in self.frozen]
-        if self.kills % 5 == 4:
-            return random.choice(awake)
-        return await self._live(awake)
+        awake = self._awake()
+        return random.choice(awake) if self.kills % 5 == 4 else await self._live(awake)
+
+    def _awake(self) -> list[Process]:
+        return [process for process in self.processes if process not in self.frozen]
 
     async def _live(self, candidates: list[Process]) -> Process:
         """Any of them that answers, as soon as one does."""
@@ -312,6 +313,7 @@ submit_safety = "{safety}"
             for _ in range(400):
                 random.shuffle(candidates)
                 for process in candidates:
+                    process.restart_if_it_gave_up()
                     with suppress(httpx.HTTPError):
                         if (await client.get(f"{process.url}/health/ready")).status_code == 200:
                             return process
@@ -329,15 +331,37 @@ submit_safety = "{safety}"
         self.storage.unlink()
         away.rename(self.storage)
 
-    async def _freeze(self) -> None:
-        """A twin: stopped beyond its lease, then awake again with everything it had in hand."""
-        process = random.choice([process for process in self.processes if process not in self.frozen])
-        self.frozen.append(process)
-        process.signal(signal.SIGSTOP)
-        await asyncio.sleep(self.plan.freeze)
-        process.signal(signal.SIGCONT)
-        self.frozen.remove(process)
-        self.stops += 1
+    async def _freeze(self, process: Process, database: Database) -> None:
+        """A twin: stopped in the middle of a create, and woken once its siblings have ended that video."""
+        self.frozen.append(process)  # from here on no kill falls on it
+        try:
+            if caught := await self._stop_inside_submit(process):
+                await self._ended(caught, database)
+                process.signal(signal.SIGCONT)
+                self.stops += 1
+                await asyncio.sleep(SPARED)
+        finally:
+            self.frozen.remove(process)
+
+    async def _stop_inside_submit(self, process: Process) -> set[str]:
+        """SIGSTOP; answers the videos whose create it has in hand, which must be so once it stands still."""
+        for _ in range(500):
+            if process.inside("submit"):
+                process.signal(signal.SIGSTOP)
+                if caught := process.inside("submit"):
+                    return caught
+                process.signal(signal.SIGCONT)
+            await asyncio.sleep(0.02)
+        return set()
+
+    async def _ended(self, caught: set[str], database: Database) -> None:
+        """Wait until others have ended these videos, at most `freeze` seconds."""
+        live = select(func.count()).where(videos.c.id.in_(caught), videos.c.state.in_(LIVE))
+        deadline = time.monotonic() + self.plan.freeze
+        while time.monotonic() < deadline:
+            await asyncio.sleep(0.25)
+            if await database.read(lambda conn: conn.execute(live).scalar_one()) == 0:
+                return
 
     async def _settle(self, database: Database) -> None:
         """Wait until nothing is live and every event is delivered, or patience ends."""
@@ -350,8 +374,7 @@ submit_safety = "{safety}"
             if await database.read(lambda conn: conn.execute(busy).scalar_one()) == 0:
                 return
             for process in self.processes:
-                if process.popen.poll() is not None:
-                    process.start()
+                process.restart_if_it_gave_up()
             await asyncio.sleep(0.25)
 
 

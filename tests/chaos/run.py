@@ -48,10 +48,9 @@ def planted_plan(plan: Plan, name: str) -> Plan:
     plan.videos, plan.needed, plan.patience, plan.skew = 90, {}, 25.0, 0.0
     plan.kills = 6 if name == "ledger_outside" else 1
     if name == "no_fence":
-        # frozen long enough for the other process to finish what the frozen one has in hand
-        plan.processes, plan.videos, plan.kills, plan.stops = 3, 150, 6, 6
-        plan.lease, plan.renew, plan.freeze, plan.hold = 1.5, 0.5, 7.0, 0.6
-        plan.kill_every = (1.5, 2.5)
+        # a create in hand is held long enough to be stopped in, and its lease runs out soon
+        plan.processes, plan.kills, plan.stops = 3, 3, 3
+        plan.lease, plan.renew, plan.hold = 1.5, 0.5, 0.6
     return plan
 
 

@@ -2,7 +2,8 @@ import asyncio
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, make_url, select, update
+from sqlalchemy.exc import DBAPIError
 
 from gateway.db import Database, now_ms
 from gateway.jobs.tables import slots
@@ -87,3 +88,23 @@ async def test_on_a_full_disk_everybody_is_told_and_nothing_half_stands(db: Data
     await db.write(partial(limit, 1 << 30))
     await db.write(partial(big, 99))
     assert await db.read(count) == len(stand) + 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_process_that_stands_still_holds_nobody_up(db: Database, database_url: str) -> None:
+    from gateway.db_postgres import PostgresDatabase
+
+    url = make_url(database_url).set(drivername="postgresql+asyncpg")
+    stopped = PostgresDatabase(url.render_as_string(hide_password=False), stalled_seconds=0.3)
+    take = update(slots).values(used=slots.c.used + 1)
+    await db.write(partial(add_slot, "s"))
+    try:
+        async with stopped._engine.connect() as conn:
+            await conn.execute(take)
+            await asyncio.wait_for(db.write(lambda conn: conn.execute(take)), 10)
+            with pytest.raises(DBAPIError):
+                await conn.execute(take)
+        used = await stopped.read(lambda conn: conn.execute(select(slots.c.used)).scalar_one())
+    finally:
+        await stopped.close()
+    assert used == 1
