@@ -19,7 +19,7 @@ GROUP: Final = 64
 BACKGROUND_GROUP: Final = 16
 COMMITTERS: Final = 3
 RETRIES: Final = 5
-STALLED_SECONDS: Final = 5.0
+STALLED_SECONDS: Final = 10.0
 """A process that stands still inside a transaction (stopped, swapped out, cut off) holds row locks that every other
 process needs; after this the server ends the transaction. Ours never pause between two statements."""
 _RETRY_STATES: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock

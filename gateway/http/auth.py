@@ -56,7 +56,7 @@ class Authentication:
                 authorization = value
             elif name == b"x-onereel-project":
                 project = value
-        principal = await self._keys.authenticate(_token(authorization))
+        principal = await self._keys.authenticate(bearer_token(authorization))
         if project:
             return await self._keys.acting_in(principal, project.decode("latin-1").strip())
         return principal
@@ -79,7 +79,8 @@ def _is_public(scope: Scope, opt: Mapping[str, Any]) -> bool:
     return scope["path"].startswith(PUBLIC_PATHS) or bool(opt.get("public"))
 
 
-def _token(authorization: bytes | None) -> str:
+def bearer_token(authorization: bytes | None) -> str:
+    """Read the key of an Authorization header. Unauthorized names what is wrong with it."""
     if not authorization:
         raise Unauthorized(_MISSING, headers={"WWW-Authenticate": "Bearer"})
     scheme, _, token = authorization.decode("latin-1").strip().partition(" ")

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from litestar import Controller, Request, Response, get
@@ -11,11 +13,12 @@ from litestar.di import NamedDependency
 from litestar.response import Stream
 
 from gateway.clock import Clock
-from gateway.errors import NotFound
+from gateway.errors import NotFound, Unauthorized
 from gateway.events import Hints
-from gateway.http.auth import requires
+from gateway.http.auth import bearer_token, requires
 from gateway.http.openapi import documented
 from gateway.http.video_actions import VideoId
+from gateway.keys.service import KeyService
 from gateway.principal import Principal, Scope
 from gateway.videos.service import VideoService
 
@@ -43,6 +46,7 @@ class VideoEvents(Controller):
         request: Request[Any, Any, Any],
         video_id: VideoId,
         principal: NamedDependency[Principal],
+        keys: NamedDependency[KeyService],
         videos: NamedDependency[VideoService],
         hints: NamedDependency[Hints],
         clock: NamedDependency[Clock],
@@ -50,50 +54,67 @@ class VideoEvents(Controller):
         """Send the video at once and at every change as `video.updated`, `video.completed` or `video.failed`.
 
         The event id is the video's version; Last-Event-ID resumes after it. 204 when there is nothing more to come.
+        The stream ends without a last event when the key is revoked.
         """
         seen = _last_event_id(request)
         version, video = await videos.retrieve_versioned(principal, video_id)
         if seen >= version and video["status"] in _ENDED:
             return Response(None, status_code=204)
-        feed = _Feed(videos, hints, clock, principal, video_id)
+        token = bearer_token(request.headers.get("authorization", "").encode("latin-1"))
+        feed = _Feed(
+            videos=videos,
+            hints=hints,
+            clock=clock,
+            principal=principal,
+            video_id=video_id,
+            authenticate=partial(keys.authenticate, token),
+        )
         return Stream(feed.events(seen), media_type="text/event-stream", headers=_HEADERS)
 
 
+@dataclass(frozen=True, slots=True)
 class _Feed:
     """One client's view of one video."""
 
-    def __init__(
-        self, videos: VideoService, hints: Hints, clock: Clock, principal: Principal, video_id: str
-    ) -> None:
-        self._videos = videos
-        self._hints = hints
-        self._clock = clock
-        self._principal = principal
-        self._video_id = video_id
+    videos: VideoService
+    hints: Hints
+    clock: Clock
+    principal: Principal
+    video_id: str
+    authenticate: Callable[[], Awaitable[object]]
 
     async def events(self, seen: int) -> AsyncIterator[str]:
-        """Yield every version after `seen`; ends with the video, or when it is deleted."""
-        spoken = self._clock.monotonic()
-        async with self._hints.watching(self._video_id) as changed:
+        """Yield every version after `seen`; ends with the video, or when it is deleted or the key revoked."""
+        spoken = self.clock.monotonic()
+        async with self.hints.watching(self.video_id) as changed:
             while True:
                 changed.clear()
-                version = await self._videos.version(self._principal, self._video_id)
+                if not await self._may_listen():
+                    return
+                version = await self.videos.version(self.principal, self.video_id)
                 if version is None:
                     return
                 if version > seen:
                     try:
-                        seen, video = await self._videos.retrieve_versioned(self._principal, self._video_id)
+                        seen, video = await self.videos.retrieve_versioned(self.principal, self.video_id)
                     except NotFound:
                         return
-                    spoken = self._clock.monotonic()
+                    spoken = self.clock.monotonic()
                     yield event(seen, video)
                     if video["status"] in _ENDED:
                         return
-                elif self._clock.monotonic() - spoken >= COMMENT_SECONDS:
-                    spoken = self._clock.monotonic()
+                elif self.clock.monotonic() - spoken >= COMMENT_SECONDS:
+                    spoken = self.clock.monotonic()
                     yield ": waiting\n\n"
                 with suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), POLL_SECONDS)
+
+    async def _may_listen(self) -> bool:
+        try:
+            await self.authenticate()
+        except Unauthorized:
+            return False
+        return True
 
 
 def event(version: int, video: dict[str, Any]) -> str:

@@ -358,3 +358,17 @@ async def test_events_end_when_the_video_is_deleted(site: Site, monkeypatch: pyt
     await asyncio.sleep(0.2)
     await site.http.delete(f"/v1/videos/{video_id}")
     assert (await asyncio.wait_for(following, 5)).text.count("event:") == 1
+
+
+async def test_events_end_when_the_key_is_revoked(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(events, "POLL_SECONDS", 0.05)
+    project = (await site.http.get("/v1/organization/projects")).json()["data"][0]["id"]
+    keys = f"/v1/organization/projects/{project}/api_keys"
+    key = (await site.http.post(keys, json={"name": "listener"})).json()
+    video_id = (await site.http.post("/v1/videos", json=P)).json()["id"]
+    auth = {"authorization": f"Bearer {key['value']}"}
+    following = asyncio.create_task(site.http.get(f"/v1/videos/{video_id}/events", headers=auth))
+    await asyncio.sleep(0.2)
+    assert not following.done()
+    await site.http.delete(f"{keys}/{key['id']}")
+    assert (await asyncio.wait_for(following, 5)).text.count("event:") == 1
