@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Index,
@@ -29,9 +30,15 @@ balances = Table(
     Column("organization_id", String(64), primary_key=True),
     Column("mode", String(12), nullable=False),  # off | prepaid | postpaid
     Column("credit_limit", BigInteger, nullable=False, default=0),
-    Column("available", BigInteger, nullable=False, default=0),
+    Column("available", BigInteger, nullable=False, default=0),  # paid credit; below zero: owed
+    Column("promotional", BigInteger, nullable=False, default=0),  # what is left in credit_lots
     Column("held", BigInteger, nullable=False, default=0),
+    Column("receivable", BigInteger, nullable=False, default=0),  # reversed beyond the balance
+    Column("suspended", String(40)),  # why nothing may be made: receivable | payment_failed | operator
     CheckConstraint("held >= 0", name="held_not_negative"),
+    CheckConstraint("promotional >= 0", name="promotional_not_negative"),
+    CheckConstraint("receivable >= 0", name="receivable_not_negative"),
+    CheckConstraint("mode = 'off' OR available + credit_limit >= 0", name="within_limit"),
 )
 
 entries = Table(
@@ -39,7 +46,7 @@ entries = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("subject", String(64), nullable=False),  # a video, a Stripe event or an operator action
-    Column("kind", String(16), nullable=False),  # hold | capture | release | credit
+    Column("kind", String(16), nullable=False),  # see billing.ledger
     Column("seq", Integer, nullable=False, default=0),
     Column("organization_id", String(64), nullable=False),
     Column("memo", Text),
@@ -52,7 +59,73 @@ lines = Table(
     "ledger_lines",
     metadata,
     Column("entry_id", String(64), nullable=False),
-    Column("account", String(24), nullable=False),  # customer | held | revenue | equity
+    Column("account", String(24), nullable=False),  # see billing.ledger
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("entry_id", "account"),
 )
+
+credit_lots = Table(
+    "credit_lots",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("granted", BigInteger, nullable=False),
+    Column("remaining", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("expiries", Integer, nullable=False, default=0),  # times that something was left at the end
+    Column("memo", Text),
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("remaining >= 0 AND remaining <= granted", name="remaining_in_range"),
+    Index("ix_credit_lots_organization_id_expires_at", "organization_id", "expires_at"),
+    Index("ix_credit_lots_expires_at", "expires_at"),
+)
+"""Promotional credit, used before paid credit, the lot that ends first before the others."""
+
+hold_lots = Table(
+    "hold_lots",
+    metadata,
+    Column("subject", String(64), nullable=False),
+    Column("lot_id", String(64), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    PrimaryKeyConstraint("subject", "lot_id"),
+)
+"""Which lots an open hold took from; its rows go with the hold."""
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("organization_id", String(64), nullable=False),
+    Column("scope", String(16), nullable=False),  # organization | project | key | user
+    Column("scope_id", String(256), nullable=False),
+    Column("period", String(8), nullable=False),  # day | month, in UTC
+    Column("unit", String(8), nullable=False),  # usd (micro-USD) | seconds (milliseconds)
+    Column("amount", BigInteger, nullable=False),
+    Column("hard", Boolean, nullable=False, default=True),  # refuse beyond it, or only tell
+    Column("created_at", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),
+    CheckConstraint("amount >= 0", name="amount_not_negative"),
+    Index("ix_budgets_organization_id_id", "organization_id", "id"),
+)
+
+budget_periods = Table(
+    "budget_periods",
+    metadata,
+    Column("budget_id", String(64), nullable=False),
+    Column("period_start", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False, default=0),
+    Column("alerted", Integer, nullable=False, default=0),  # the highest percentage that was told
+    CheckConstraint("used >= 0", name="used_not_negative"),
+    PrimaryKeyConstraint("budget_id", "period_start"),
+)
+
+budget_holds = Table(
+    "budget_holds",
+    metadata,
+    Column("subject", String(64), nullable=False),
+    Column("budget_id", String(64), nullable=False),
+    Column("period_start", BigInteger, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    PrimaryKeyConstraint("subject", "budget_id"),
+)
+"""What an open hold counts in a budget; corrected and removed when the hold is resolved."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
+from billing.plans import UNLIMITED, Plan
 from gateway.errors import Forbidden
 
 
@@ -32,7 +34,10 @@ DEFAULT_SCOPES: Sequence[Scope] = (
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. `models` None means every model; limits None mean no limit."""
+    """An authenticated caller. `models` None means every model; limits None mean no limit.
+
+    `plan` is the organization's; `margin` multiplies the upstream cost where a model has no price of its own.
+    """
 
     organization_id: str
     project_id: str
@@ -41,6 +46,8 @@ class Principal:
     models: frozenset[str] | None = None
     requests_per_minute: int | None = None
     concurrent_videos: int | None = None
+    plan: Plan = UNLIMITED
+    margin: Decimal | None = None
 
     def require(self, scope: Scope) -> None:
         """Forbidden unless the key has the scope (the operator has all)."""

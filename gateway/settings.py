@@ -1,6 +1,7 @@
 """Configuration: ONEREEL_* variables over onereel.toml over defaults. Nested names join with `__`."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from billing.plans import Plan
 from providers.spec import UpstreamSpec
 
 
@@ -50,7 +52,11 @@ class Security(_Section):
 
 
 class Billing(_Section):
+    """`mode` is that of organizations made from now on. `margin` multiplies the upstream cost of models without a
+    price, where neither organization nor plan has one."""
+
     mode: Literal["off", "prepaid", "postpaid"] = "off"
+    margin: Decimal | None = Field(default=None, gt=0)
 
 
 class Metrics(_Section):
@@ -106,6 +112,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     retention: Retention = Retention()
     upstreams: tuple[UpstreamSpec, ...] = ()
+    plans: tuple[Plan, ...] = ()
 
     @property
     def resolved_database_url(self) -> str:

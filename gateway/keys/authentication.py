@@ -7,10 +7,12 @@ second in every process. All tokens asked for in the same moment are read with o
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final
 
 import structlog
 
+from billing.plans import Plan, Plans
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import ApiError, NotFound, Unauthorized, Unavailable
@@ -41,16 +43,42 @@ class _Answer:
 _Future = asyncio.Future[_Answer]
 
 
+class Terms:
+    """What an organization's plan and margin mean by this installation's configuration."""
+
+    def __init__(self, plans: Plans, margin: Decimal | None) -> None:
+        self._plans = plans
+        self._margin = margin
+
+    def of(self, plan_id: str, margin: str | None) -> tuple[Plan, Decimal | None]:
+        """Read both; a plan that was taken out of the configuration allows nothing until it is put back."""
+        plan = self._plans.get(plan_id)
+        if plan is None:
+            log.error("plan_unknown", plan=plan_id)
+            plan = Plan(id=plan_id, description="not configured", models=())
+        return plan, (Decimal(margin) if margin is not None else plan.margin or self._margin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Organization:
+    """Who pays for a project, and on what terms."""
+
+    id: str
+    plan: Plan
+    margin: Decimal | None
+
+
 class Authenticator:
     """Knows the keys of the last second. One per process."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, terms: Terms) -> None:
         self._db = db
         self._clock = clock
+        self._terms = terms
         self._operators: dict[str, Principal] = {}
         self._known: dict[str, _Answer] = {}
         self._refused: dict[str, _Answer] = {}
-        self._projects: dict[str, tuple[str, float]] = {}
+        self._projects: dict[str, tuple[_Organization, float]] = {}
         self._asked: dict[str, _Future] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -77,8 +105,14 @@ class Authenticator:
             return principal
         if Scope.OPERATOR not in principal.scopes:
             raise _no_project(project_id)
-        organization_id = await self._organization_of(project_id)
-        return replace(principal, organization_id=organization_id, project_id=project_id)
+        payer = await self._organization_of(project_id)
+        return replace(
+            principal,
+            organization_id=payer.id,
+            project_id=project_id,
+            plan=payer.plan,
+            margin=payer.margin,
+        )
 
     def forget(self) -> None:
         """Believe nothing any longer: a key or project has just changed in this process."""
@@ -86,7 +120,7 @@ class Authenticator:
         self._refused.clear()
         self._projects.clear()
 
-    async def _organization_of(self, project_id: str) -> str:
+    async def _organization_of(self, project_id: str) -> _Organization:
         began = self._clock.monotonic()
         cached = self._projects.get(project_id)
         if cached is not None and cached[1] > began:
@@ -94,9 +128,9 @@ class Authenticator:
         row = await self._db.read(lambda conn: store.project_anywhere(conn, project_id))
         if row is None:
             raise _no_project(project_id)
-        organization_id = str(row.organization_id)
-        self._projects[project_id] = (organization_id, began + TRUST_SECONDS)
-        return organization_id
+        payer = _Organization(str(row.organization_id), *self._terms.of(row.plan, row.margin))
+        self._projects[project_id] = (payer, began + TRUST_SECONDS)
+        return payer
 
     async def _ask(self, hashed: str) -> _Answer:
         """Join the next read. A read that has already begun is not joined: it may be too old."""
@@ -119,7 +153,7 @@ class Authenticator:
                 _refuse(asked.values(), error)
                 continue
             for hashed, future in asked.items():
-                answer = _judge(rows.get(hashed), began, now_ms)
+                answer = _judge(rows.get(hashed), began, now_ms, self._terms)
                 self._remember(hashed, answer)
                 if not future.done():
                     future.set_result(answer)
@@ -142,7 +176,7 @@ def _refuse(futures: Iterable[_Future], cause: Exception) -> None:
             future.set_exception(error)
 
 
-def _judge(row: store.AnyRow | None, began: float, now_ms: int) -> _Answer:
+def _judge(row: store.AnyRow | None, began: float, now_ms: int, terms: Terms) -> _Answer:
     """Decide on a key as it was at `began`; an expiry shortens how long the answer is believed."""
     until = began + TRUST_SECONDS
     if row is None:
@@ -155,12 +189,15 @@ def _judge(row: store.AnyRow | None, began: float, now_ms: int) -> _Answer:
         if row.expires_at <= now_ms:
             return _Answer(until, refusal=f"This API key ({row.redacted_value}) has expired.")
         until = min(until, began + (row.expires_at - now_ms) / 1000)
-    return _Answer(until, principal_of(row))
+    return _Answer(until, principal_of(row, terms))
 
 
-def principal_of(row: store.AnyRow) -> Principal:
+def principal_of(row: store.AnyRow, terms: Terms) -> Principal:
     """Read the caller that a key row stands for; a scope that this release does not know gives nothing."""
+    plan, margin = terms.of(row.plan, row.margin)
     return Principal(
+        plan=plan,
+        margin=margin,
         organization_id=row.organization_id,
         project_id=row.project_id,
         key_id=row.id,

@@ -8,13 +8,14 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from billing.ledger import Mode, open_balance
+from billing.plans import Plans
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden
 from gateway.idempotency.service import Claim, record
 from gateway.ids import new_id
 from gateway.keys import store
-from gateway.keys.authentication import Authenticator
+from gateway.keys.authentication import Authenticator, Terms
 from gateway.keys.forms import KeyChanges, KeyForm, NameForm
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
@@ -50,7 +51,8 @@ class KeyService:
         self._db = db
         self._clock = clock
         self._billing = settings.billing.mode
-        self._authenticator = Authenticator(db, clock)
+        terms = Terms(Plans(settings.plans), settings.billing.margin)
+        self._authenticator = Authenticator(db, clock, terms)
         self._admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         control_token = settings.control_token.get_secret_value() if settings.control_token else ""
         for token in filter(None, (self._admin_key, control_token)):

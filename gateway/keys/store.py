@@ -31,10 +31,22 @@ class PageRows:
 
 
 def find_by_hashes(conn: Connection, hashes: Sequence[str]) -> dict[str, AnyRow]:
-    """Read keys by hex SHA-256, with `project_archived_at`; revoked and expired ones are included."""
+    """Read keys by hex SHA-256, with `project_archived_at` and the organization's `plan` and `margin`.
+
+    Revoked and expired ones are included.
+    """
     found: dict[str, AnyRow] = {}
-    columns = (*api_keys.c, projects.c.archived_at.label("project_archived_at"))
-    statement = select(*columns).join(projects, projects.c.id == api_keys.c.project_id)
+    columns = (
+        *api_keys.c,
+        projects.c.archived_at.label("project_archived_at"),
+        organizations.c.plan,
+        organizations.c.margin,
+    )
+    statement = (
+        select(*columns)
+        .join(projects, projects.c.id == api_keys.c.project_id)
+        .join(organizations, organizations.c.id == api_keys.c.organization_id)
+    )
     for start in range(0, len(hashes), _CHUNK):
         chunk = hashes[start : start + _CHUNK]
         for row in conn.execute(statement.where(api_keys.c.hash.in_(chunk))):
@@ -43,9 +55,12 @@ def find_by_hashes(conn: Connection, hashes: Sequence[str]) -> dict[str, AnyRow]
 
 
 def project_anywhere(conn: Connection, project_id: str) -> AnyRow | None:
-    """Read a live project of any organization: for the operator only."""
+    """Read a live project of any organization, with its `plan` and `margin`: for the operator only."""
+    columns = (*projects.c, organizations.c.plan, organizations.c.margin)
     return conn.execute(
-        select(projects).where(projects.c.id == project_id, projects.c.archived_at.is_(None))
+        select(*columns)
+        .join(organizations, organizations.c.id == projects.c.organization_id)
+        .where(projects.c.id == project_id, projects.c.archived_at.is_(None))
     ).first()
 
 

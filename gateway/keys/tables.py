@@ -9,6 +9,8 @@ organizations = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("name", String(200), nullable=False),
+    Column("plan", String(64), nullable=False, server_default="unlimited"),
+    Column("margin", String(32)),  # decimal; instead of the plan's
     Column("created_at", BigInteger, nullable=False),
 )
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from billing.ledger import Hold
+from billing.money import to_micros
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import ApiError
@@ -219,6 +220,9 @@ def _stored(call: Call, plan: Plan, media: list[StoredMedia], seed: int | None) 
         pinned_attempt_id=plan.pinned_attempt_id,
         webhook_url=plan.body.webhook_url,
         concurrent_videos=call.principal.concurrent_videos,
+        watermark=call.principal.plan.watermark,
+        retention_days=call.principal.plan.retention_days,
+        cancel_fee_micros=to_micros(call.principal.plan.cancel_fee_usd),
         price_per_second_micros=plan.price.per_second_micros,
         rates=cheaper_rates(plan.routes, plan.price),
     )

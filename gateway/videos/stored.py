@@ -47,6 +47,9 @@ class StoredRequest(BaseModel):
     pinned_attempt_id: str | None = None
     webhook_url: str | None = None
     concurrent_videos: int | None = None  # the key's cap when the video was accepted
+    watermark: bool = False  # the plan's terms when the video was accepted, as the next two
+    retention_days: float | None = None
+    cancel_fee_micros: int = 0
     price_per_second_micros: int = 0
     rates: dict[str, int] = Field(default_factory=dict)
 
