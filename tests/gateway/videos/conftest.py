@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from billing.ledger import credit, open_balance
+from billing.ledger import open_balance
+from billing.ledger_moves import credit
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
