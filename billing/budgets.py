@@ -238,6 +238,21 @@ def correct(conn: Connection, actual: Mapping[str, tuple[int, int | None]]) -> N
     conn.execute(_FORGET, {"subjects": sorted({row.subject for row in rows})})
 
 
+def count_videos(conn: Connection, organization_id: str, start: int, more: int) -> int:
+    """Count accepted videos of a month for the plan's fast queue; answers how many there are now."""
+    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
+    row = {"budget_id": f"fast:{organization_id}", "period_start": start, "used": more, "alerted": 0}
+    counted = (
+        make(budget_periods)
+        .values(row)
+        .on_conflict_do_update(
+            index_elements=["budget_id", "period_start"], set_={"used": budget_periods.c.used + more}
+        )
+        .returning(budget_periods.c.used)
+    )
+    return int(conn.execute(counted).scalar_one())
+
+
 def mark_exhausted(conn: Connection, refusal: BudgetExceeded) -> BudgetAlert | None:
     """Tell the 100 % mark where a hard budget has just refused a create; None if it was told in this period."""
     told = conn.execute(

@@ -14,7 +14,7 @@ def _true_or_false(value: Any) -> Any:
     return found
 
 
-EventType = Literal["video.completed", "video.failed"]
+EventType = Literal["video.completed", "video.failed", "budget.threshold_reached"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 Flag = Annotated[bool, BeforeValidator(_true_or_false)]

@@ -85,8 +85,17 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('subject', 'budget_id', name=op.f('pk_budget_holds'))
     )
 
+    # attempts under way hold a slot of their organization from now on
+    op.execute(
+        "INSERT INTO slots (name, used, paused_until) "
+        "SELECT 'org:' || videos.organization_id, count(*), 0 FROM attempts "
+        "JOIN videos ON videos.id = attempts.video_id WHERE attempts.holds_key_slot "
+        "GROUP BY videos.organization_id"
+    )
+
 
 def downgrade() -> None:
+    op.execute("DELETE FROM slots WHERE name LIKE 'org:%'")
     for name in ('budget_holds', 'budget_periods', 'budgets', 'hold_lots', 'credit_lots'):
         op.drop_table(name)
     with op.batch_alter_table('billing_balances') as batch_op:
