@@ -12,6 +12,8 @@ from litestar.middleware import DefineMiddleware
 
 from gateway.adapters import Adapters
 from gateway.background import Runs
+from gateway.billing.included import CreditUpkeep
+from gateway.billing.service import BillingService
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
 from gateway.db_open import open_database
@@ -133,6 +135,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         webhooks=WebhookService(
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
         ),
+        billing=BillingService(db, clock, settings),
         callbacks=Callbacks(db, secrets, hints, settings.public_url),
         hints=hints,
         metrics=metrics,
@@ -156,7 +159,8 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     )
     outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
-    background: list[Runs] = [retention, outbox, *_local_worker(settings, services), Runner(context)]
+    credit = CreditUpkeep(db, clock, settings)
+    background: list[Runs] = [retention, credit, outbox, *_local_worker(settings, services), Runner(context)]
     readiness = Readiness(db, storage, catalogue)
     active = tuple(background) if settings.jobs.enabled else ()
     closing = (db.close, door.close, media.close)

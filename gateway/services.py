@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.billing.service import BillingService
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
@@ -39,6 +40,7 @@ class Services:
     content: VideoContent
     files: FileService
     webhooks: WebhookService
+    billing: BillingService
     callbacks: Callbacks
     hints: Hints
     metrics: Metrics

@@ -182,7 +182,7 @@ def new_principal() -> Principal:
 async def build(db: Database, clock: Clock, folder: Path, settings: Settings) -> World:
     uploads = folder / "uploads"
     uploads.mkdir()
-    hints, principal = Hints(), new_principal()
+    hints, principal = Hints(), replace(new_principal(), billing_mode=settings.billing.mode)
     storage, catalogue = Storage(f"file://{folder / 'storage'}"), Catalogue(settings)
     service = VideoService(
         db,
