@@ -30,7 +30,7 @@ _OPTIONS: Final = {
     "preset": "veryfast",
     "crf": "18",
     "profile": "high",
-    # no frames held back for later: little memory, and the same file from the same frames
+    # few frames held back, so little memory; and x264 gives the same bits for the same frames only without these
     "x264-params": "mbtree=0:bframes=0",
 }
 _COPIED: Final = frozenset({"aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"})
@@ -38,6 +38,7 @@ _PCM: Final = frozenset(
     f"pcm_{kind}" for kind in ("s16le", "s16be", "s24le", "s24be", "s32le", "f32le", "f32be")
 )
 _DECODED: Final = _PCM | {"vorbis"}
+_LAYOUTS: Final = {1: "mono", 2: "stereo"}
 _OURS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.EACCES})
 _COARSE: Final = Fraction(1, 2000)  # seconds: a container that counts in such steps has no exact times
 _WHOLE: Final = 0.9  # a file that gives fewer of its frames than this is broken
@@ -51,9 +52,9 @@ def mark(path: Path, out: Path, text: str, bounds: Bounds, tick: Tick) -> None:
     carried out). MediaError for a file that cannot be marked, OSError where the disk is at fault; then no `out` stays.
     """
     try:
-        first = _first_frame(path, bounds)
+        first, frames = _look(path, bounds)
+        # opened anew: after a seek the first sound may be missing
         with open_video(path, bounds) as (source, stream):
-            frames, _ = length(source, stream)
             canvas = _Canvas(first, text)
             with _Writer(out, source, stream, canvas) as writer:
                 _run(source, stream, writer, tick)
@@ -63,10 +64,12 @@ def mark(path: Path, out: Path, text: str, bounds: Bounds, tick: Tick) -> None:
         raise
 
 
-def _first_frame(path: Path, bounds: Bounds) -> Any:
+def _look(path: Path, bounds: Bounds) -> tuple[Any, int]:
+    """The first frame, and how many there should be."""
     with open_video(path, bounds) as (container, stream):
+        frames, _ = length(container, stream)
         for frame in container.decode(stream):
-            return frame
+            return frame, frames
     raise MediaError("the video has no frame that can be decoded")
 
 
@@ -237,8 +240,10 @@ class _Sound:
         if self._copied:
             self._stream = container.add_stream_from_template(source)
         else:
-            self._stream = container.add_stream("aac", rate=source.codec_context.sample_rate)
-            self._stream.layout = source.codec_context.layout
+            context = source.codec_context
+            self._stream = container.add_stream("aac", rate=context.sample_rate)
+            # headers may count channels without naming them
+            self._stream.layout = _LAYOUTS.get(context.layout.nb_channels, context.layout)
 
     def take(self, packet: Any) -> None:
         """Carry over one packet of the source; an empty one, at its end, too."""
