@@ -43,6 +43,9 @@ _VIDEOS: Final = (
         duration_ms=bindparam("length_ms"),
     )
 )
+_CANCELLED: Final = select(videos.c.id).where(
+    videos.c.id.in_(bindparam("ids", expanding=True)), videos.c.cancel_requested
+)
 _END_JOBS: Final = delete(jobs).where(jobs.c.id.in_(bindparam("ids", expanding=True)))
 _HELD: Final = (
     select(attempts.c.id, attempts.c.holds_key_slot, attempts.c.holds_upstream_slot)
@@ -62,6 +65,10 @@ _CLOSE: Final = (
 )
 
 
+class CancelledMeanwhile(Exception):
+    """The client cancelled or deleted the video before it was settled: nothing is charged for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One video whose bytes lie in our storage; kept for `retention_ms`."""
@@ -73,11 +80,14 @@ class Completion:
 
 
 def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | None]:
-    """storing -> completed. LeaseLost where another worker owns the job, LedgerConflict where it was charged."""
+    """storing -> completed.
+
+    LeaseLost where another worker owns the job, CancelledMeanwhile, LedgerConflict where it was charged.
+    """
     ours = claims.owned(conn, [item.lease for item in items])
-    answers: list[Exception | None] = [
-        None if item.lease.job_id in ours else LeaseLost(item.lease.job_id) for item in items
-    ]
+    # asked only now that the jobs are locked: a cancel is seen here, or finds a completed video
+    cancelled = set(conn.execute(_CANCELLED, {"ids": sorted(ours)}).scalars())
+    answers = [_stands(item, ours, cancelled) for item in items]
     kept = [n for n, answer in enumerate(answers) if answer is None]
     charges = [_charge(items[n]) for n in kept]
     now = database_now(conn)
@@ -94,6 +104,12 @@ def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | 
     if settled:
         _write(conn, settled, now)
     return answers
+
+
+def _stands(item: Completion, ours: set[str], cancelled: set[str]) -> Exception | None:
+    if item.lease.job_id not in ours:
+        return LeaseLost(item.lease.job_id)
+    return CancelledMeanwhile(item.lease.job_id) if item.lease.job_id in cancelled else None
 
 
 def _charge(item: Completion) -> Charge:

@@ -81,6 +81,8 @@ async def _done(ctx: JobContext, job: Job, status: Completed) -> None:
     move = moves.Done(job.lease, _attempt(job).id, status.outputs, cost)
     updated = await ctx.db.write_batch(moves.done, move, background=True)
     job.lease.state = State.STORING
+    if _attempt(job).outputs is None:  # the tries of polling are over; those of an expired address go on
+        job.lease.tries = 0
     await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
 
 

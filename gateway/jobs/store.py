@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, update
 
 from gateway.jobs.claims import hand_on
-from gateway.jobs.completion import Completion, complete
+from gateway.jobs.completion import CancelledMeanwhile, Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
@@ -31,6 +31,10 @@ _NOT_MARKED = "The watermark of your plan could not be put on the finished video
 _SUFFIXES = {"video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov"}
 
 
+CANCELLED = Failure("cancelled", "The video was cancelled.", attempt_state="completed")
+"""The upstream has delivered, the client does not want it any more."""
+
+
 class _NotMarked(Exception):
     """It must not be delivered: the plan asks for a mark."""
 
@@ -42,6 +46,8 @@ async def store(ctx: JobContext, job: Job) -> None:
     route = attempt and route_of_attempt(routes_of(ctx, video, request), attempt)
     if attempt is None or route is None:
         await try_later(ctx, job)
+    elif video.cancel_requested:
+        await fail_video(ctx, job, CANCELLED)
     elif video.deadline <= ctx.clock.now_ms():
         await fail_video(ctx, job, Failure("expired", "The finished video could not be fetched in time."))
     elif request.watermark:
@@ -151,7 +157,12 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: 
     retention_ms = int(days * DAY_MS)
     await ctx.milestone("settle.begin", job.video_id)
     settled = Completion(job.lease, job.rows, content, retention_ms)
-    await ctx.db.write_batch(complete, settled, background=True)
+    try:
+        await ctx.db.write_batch(complete, settled, background=True)
+    except CancelledMeanwhile:
+        await fail_video(ctx, job, CANCELLED)
+        await ctx.storage.delete(content.key)
+        return
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
     ctx.hints.jobs.set()  # the freed slot may have woken one

@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select, text, update
@@ -17,6 +18,7 @@ from gateway.jobs.pace import Paces
 from gateway.jobs.settle import StoredContent
 from gateway.jobs.slots import Want
 from gateway.jobs.tables import attempts, jobs
+from gateway.videos import removal
 from gateway.videos.tables import videos
 from providers.testing import FakeUpstream
 from tests.gateway.jobs.bench import PRICE, Engine, engine, upstream
@@ -226,3 +228,21 @@ async def test_a_clock_set_back_prolongs_no_wait_of_an_embedded_start(db: Databa
             await made.db.write(lambda conn: claims.take_over_everything(conn, 15_000, 1_000))
             (video,) = await made.finish(video_id, seconds=5)
             assert (video.error_code, video.cost_status) == ("submission_unknown", "released")
+
+
+@pytest.mark.parametrize("ask", [removal.cancel, removal.delete])
+@pytest.mark.parametrize("moment", ["store.begin", "settle.begin"])
+async def test_what_is_cancelled_before_it_is_settled_costs_nothing(
+    db: Database, tmp_path: Path, fake: FakeUpstream, ask: Callable[..., Any], moment: str
+) -> None:
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url)]) as made:
+
+        async def milestone(name: str, video_id: str) -> None:
+            if name == moment:
+                await db.write(lambda conn: ask(conn, "proj_1", video_id))
+
+        made.ctx.milestone = milestone
+        (video,) = await made.finish(await made.add())
+        assert (video.state, video.error_code, video.cost_status) == ("failed", "cancelled", "released")
+        await made.check()
+        assert list((tmp_path / "storage").rglob("*.mp4")) == []
