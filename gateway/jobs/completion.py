@@ -11,9 +11,10 @@ from sqlalchemy import BigInteger, Connection, bindparam, case, delete, select, 
 
 from billing.ledger import Capture, capture_many
 from gateway.jobs import claims, slots
+from gateway.jobs.charges import Charge, charge_of
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.outbox_rows import VideoEvent, enqueue_video_events
-from gateway.jobs.settle import Charge, StoredContent, charge_of, database_now, hold_of
+from gateway.jobs.settle import StoredContent, database_now, hold_of
 from gateway.jobs.tables import attempts, jobs
 from gateway.videos.capabilities import text_of
 from gateway.videos.states import State, check_transition
@@ -101,7 +102,8 @@ def _charge(item: Completion) -> Charge:
     if attempt is None:
         raise AssertionError(f"{video.id} has content but no attempt")
     check_transition(State(item.lease.state), State.COMPLETED)
-    return charge_of(video, attempt, item.content)
+    content = item.content
+    return charge_of(video, attempt, content.duration_ms, min(content.width, content.height))
 
 
 def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: int) -> None:

@@ -13,7 +13,7 @@ from gateway.videos.capabilities import Demand, Selection, select
 from gateway.videos.create import Plan
 from gateway.videos.fields import ImageRef
 from gateway.videos.inputs import Accepted, Inputs
-from gateway.videos.quoting import check_max_cost, price_of, priced, warnings_of
+from gateway.videos.quoting import check_max_cost, is_free, priced, shape_of, warnings_of, with_audio
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
@@ -25,7 +25,7 @@ class Planner:
 
     def __init__(self, catalogue: Catalogue, settings: Settings, inputs: Inputs, sources: Sources) -> None:
         self._catalogue = catalogue
-        self._mode = settings.billing.mode
+        self._free = is_free(settings.billing.mode)
         self._limits = settings.limits
         self._inputs = inputs
         self._sources = sources
@@ -61,6 +61,7 @@ class Planner:
                 body,
                 [model, *fallbacks],
                 chosen.routes + tuple(route for each in fallbacks for route in each.routes),
+                principal=principal,
                 seconds=chosen.seconds,
                 size=chosen.size,
                 parameters=parameters,
@@ -123,7 +124,9 @@ class Planner:
             body,
             [model],
             routes,
+            principal=principal,
             seconds=added or source.seconds,
+            source_seconds=source.seconds,
             total_seconds=total,
             size=source.size,
             parameters=parameters,
@@ -139,17 +142,29 @@ class Planner:
         models: Sequence[Model],
         routes: Sequence[Route],
         *,
+        principal: Principal,
         seconds: Decimal,
         size: str,
         parameters: dict[str, Any],
         media: Sequence[Accepted],
+        source_seconds: Decimal = Decimal(0),
         total_seconds: Decimal | None = None,
         source_video_id: str | None = None,
         pinned_attempt_id: str | None = None,
     ) -> Plan:
-        usable = priced(routes, self._mode)
-        price = price_of(usable, seconds)
+        routes, parameters = with_audio(routes, parameters)
+        shape = shape_of(
+            seconds,
+            size,
+            operation,
+            tier=body.service_tier,
+            parameters=parameters,
+            media=media,
+            source_seconds=source_seconds,
+        )
+        price = priced(routes, shape, principal.margin, free=self._free)
         check_max_cost(body.max_cost, price, body.n)
+        usable = tuple(each.route for each in price.routes)
         return Plan(
             operation=operation,
             body=body,
