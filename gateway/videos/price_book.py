@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from billing.agreed import pack
 from billing.exchange import ExchangeRate, usd_per_unit
-from billing.money import to_decimal, to_micros
+from billing.money import LARGEST, to_decimal, to_micros
 from billing.prices import Agreed, Line, Observed, Rate, Shape, UnknownPrice, lines_of, price_micros
 from providers.contract import Operation
 from providers.price_rows import PriceRow, cells
@@ -18,6 +18,7 @@ Kind = Literal["explicit", "margin"]
 
 _MOST_REMEMBERED: Final = 512
 _ONE: Final = Decimal(1)
+_FINEST: Final = Decimal("1e-12")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,16 @@ class RouteBook:
         self, amount: Decimal, source: Literal["reported", "estimated"], currency: str | None = None
     ) -> Cost | None:
         """Convert an amount at the route's rate; None for what is no amount of money."""
+        if not amount.is_finite() or not 0 <= amount <= LARGEST:
+            return None
         currency = self.currency if currency is None else currency
         rate = _ONE if currency == "USD" else self.rate if currency == self.currency else None
+        kept = amount.quantize(_FINEST) if amount != round(amount, 12) else amount
         try:
-            micros = None if rate is None else to_micros(amount * rate)
+            micros = None if rate is None else to_micros(kept * rate)
         except ValueError:
             return None
-        return None if amount < 0 else Cost(micros, amount, currency, rate, source)
+        return Cost(micros, kept, currency, rate, source)
 
     def _price(self, shape: Shape, margin: Decimal | None) -> RoutePrice | str:
         explicit = bool(self.prices)
@@ -145,7 +149,8 @@ class RouteBook:
         explicit = factor is not None and bool(self.prices)
         per_unit = _ONE if explicit or factor is None else self.rate
         if per_unit is None:
-            raise UnknownPrice(f"there is no exchange rate for {self.currency}")
+            missing = "credit_usd is not set" if self.currency == "credit" else f"no rate for {self.currency}"
+            raise UnknownPrice(f"its cost cannot be converted: {missing}")
         found = cells(self.prices if explicit else self.costs, Operation(operation), audio, tier)
         times = per_unit * (_ONE if factor is None else factor)
         return tuple(_rate(row, edge, seconds, times) for edge, seconds, row in found)

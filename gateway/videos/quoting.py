@@ -11,7 +11,7 @@ from gateway.errors import BadRequest
 from gateway.videos.inputs import Accepted
 from gateway.videos.price_book import RoutePrice
 from gateway.videos.routing import Route
-from gateway.videos.stored import route_key
+from gateway.videos.stored import pixels_of, route_key
 from providers.contract import MediaRole
 
 _MUST_MATCH: Final = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME)
@@ -102,14 +102,14 @@ def shape_of(
     source_seconds: Decimal = Decimal(0),
 ) -> Shape:
     """Describe what is priced. `source_seconds`: of the video that is worked on, where there is one."""
-    width, _, height = size.partition("x")
+    width, height = pixels_of(size) or (0, 0)
     input_seconds: Decimal | None = source_seconds
     if media and any(each.role is MediaRole.CHARACTER for each in media):
         input_seconds = None  # the length of a character's clip is not kept
     return Shape(
         seconds,
-        int(width),
-        int(height),
+        width,
+        height,
         audio=parameters.get("audio"),
         operation=operation,
         service_tier=tier,

@@ -16,6 +16,12 @@ def route_key(upstream: str, upstream_model: str) -> str:
     return f"{upstream}/{upstream_model}"
 
 
+def pixels_of(size: str) -> tuple[int, int] | None:
+    """Read "1280x720"; None where the size of a source was never known."""
+    width, _, height = size.partition("x")
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
+
+
 class StoredMedia(BaseModel):
     """One input: in our storage under `storage_key`, or still only a `url` until the first job step copies it."""
 
@@ -87,12 +93,13 @@ class StoredRequest(BaseModel):
     def shape(self, operation: str = "generate") -> Shape:
         """What was priced."""
         told = self.prices or {}
-        width, _, height = self.size.partition("x")
+        # an earlier release priced by the second alone, so there an unknown size is no obstacle
+        width, height = pixels_of(self.size) or ((0, 0) if self.prices is not None else (1, 1))
         length = told.get("input_seconds", "0")
         return Shape(
             self.seconds,
-            int(width),
-            int(height),
+            width,
+            height,
             audio=self.parameters.get("audio"),
             operation=operation,
             service_tier=told.get("tier", "default"),
