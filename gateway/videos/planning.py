@@ -13,7 +13,7 @@ from gateway.videos.capabilities import Demand, Selection, select
 from gateway.videos.create import Plan
 from gateway.videos.fields import ImageRef
 from gateway.videos.inputs import Accepted, Inputs
-from gateway.videos.quoting import check_max_cost, is_free, priced, shape_of, warnings_of, with_audio
+from gateway.videos.quoting import check_max_cost, priced, shape_of, warnings_of, with_audio
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
@@ -25,7 +25,7 @@ class Planner:
 
     def __init__(self, catalogue: Catalogue, settings: Settings, inputs: Inputs, sources: Sources) -> None:
         self._catalogue = catalogue
-        self._free = is_free(settings.billing.mode)
+        self._mode = settings.billing.mode
         self._limits = settings.limits
         self._inputs = inputs
         self._sources = sources
@@ -162,7 +162,7 @@ class Planner:
             media=media,
             source_seconds=source_seconds,
         )
-        price = priced(routes, shape, principal.margin, free=self._free)
+        price = priced(routes, shape, principal.margin, self._mode)
         check_max_cost(body.max_cost, price, body.n)
         usable = tuple(each.route for each in price.routes)
         return Plan(
@@ -176,7 +176,7 @@ class Planner:
             price=price,
             parameters=parameters,
             media=tuple(media),
-            warnings=tuple(warnings_of(usable[0], size, media)),
+            warnings=tuple(warnings_of(usable, size, media)),
             source_video_id=source_video_id,
             pinned_attempt_id=pinned_attempt_id,
         )

@@ -62,11 +62,12 @@ def is_free(mode: BillingMode) -> bool:
     return mode == "off"
 
 
-def priced(routes: Sequence[Route], shape: Shape, margin: Decimal | None, *, free: bool) -> Price:
+def priced(routes: Sequence[Route], shape: Shape, margin: Decimal | None, mode: BillingMode) -> Price:
     """Price the routes and keep those that may run. BadRequest (price_unknown) where no price is known.
 
     With billing off an unknown price is no obstacle: it costs nothing and is recorded as unknown.
     """
+    free = is_free(mode)
     quoted = [_quoted(route, shape, margin) for route in routes]
     kept = quoted if free else [each for each in quoted if each.price is not None]
     if not kept:
@@ -131,9 +132,15 @@ def check_max_cost(max_cost: Decimal | None, price: Price, n: int) -> None:
         )
 
 
-def warnings_of(route: Route, size: str, media: Sequence[Accepted]) -> list[str]:
-    """Say what the client might not expect of the result."""
+def warnings_of(routes: Sequence[Route], size: str, media: Sequence[Accepted]) -> list[str]:
+    """Say what the client might not expect of the result, or of the bill."""
+    route = routes[0]
     warnings = list(route.spec.warnings)
+    warnings += [
+        f"What the moderation of '{each.upstream.name}' refuses is charged all the same."
+        for each in routes
+        if each.book.rejection_charged
+    ]
     native = route.spec.native_size
     if native is not None and native != size and not any(native in text for text in warnings):
         warnings.append(f"The model generates at {native}; the result is scaled to {size}.")

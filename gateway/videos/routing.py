@@ -117,8 +117,7 @@ class Catalogue:
         NotFound (model_not_found) for an unknown or retired name, Unavailable while there is no model at all.
         """
         today = self._today()
-        if self._rates_change is not None and self._rates_change <= today:
-            self._rebuild()
+        self._follow_rates(today)
         name = self._target(model)
         if name is None:
             raise Unavailable(
@@ -143,6 +142,7 @@ class Catalogue:
 
     def find(self, model: str) -> tuple[Route, ...]:
         """List the routes of an exact name, retired or not (running jobs go on); empty for an unknown one."""
+        self._follow_rates(self._today())
         found = self._models.get(model)
         return found.routes if found is not None else ()
 
@@ -173,6 +173,11 @@ class Catalogue:
         models = self.models()
         local = next((model for model in models if model.local), None)
         return local.id if local is not None else (models[0].id if models else None)
+
+    def _follow_rates(self, today: date) -> None:
+        """Compile the price books anew once another exchange rate's day has come."""
+        if self._rates_change is not None and self._rates_change <= today:
+            self._rebuild()
 
     def _rebuild(self) -> None:
         routes: dict[str, list[Route]] = {}

@@ -17,7 +17,7 @@ from gateway.jobs import costs
 from gateway.jobs.charges import fee_of
 from gateway.jobs.tables import jobs
 from gateway.settings import Billing, Settings
-from gateway.videos.quoting import priced
+from gateway.videos.quoting import priced, warnings_of
 from gateway.videos.routing import Catalogue, Route
 from gateway.videos.tables import videos
 from providers.contract import Completed, ErrorKind, ReportedCost
@@ -63,7 +63,7 @@ async def add(
 ) -> str:
     """Accept a video at the price that these upstreams have now."""
     asked = None if margin is None else Decimal(margin)
-    price = priced(routes(*upstreams), SHAPE, asked, free=False)
+    price = priced(routes(*upstreams), SHAPE, asked, "prepaid")
     return await made.add(prompt, prices=price.packed(), **changes)
 
 
@@ -237,7 +237,7 @@ def test_no_other_end_costs_anything(fake: FakeUpstream) -> None:
         "size": "1280x720",
         "models": ["acme/fast"],
         "cancel_fee_micros": 7,
-        "prices": priced(routes(spec), SHAPE, None, free=False).packed(),
+        "prices": priced(routes(spec), SHAPE, None, "prepaid").packed(),
     }
 
     def fee(code: str, kind: ErrorKind | None, state: str = "running", *, cancel: bool = True) -> int:
@@ -247,6 +247,9 @@ def test_no_other_end_costs_anything(fake: FakeUpstream) -> None:
         )
         return fee_of(video, attempt, code, kind)
 
+    assert warnings_of(routes(spec), "1280x720", []) == [
+        "What the moderation of 'acme' refuses is charged all the same."
+    ]
     assert fee("moderation_blocked", ErrorKind.MODERATION_BLOCKED) == 4 * PRICE
     assert fee("cancelled", None) == 7
     assert fee("cancelled", ErrorKind.CANCELLED, cancel=False) == 0

@@ -48,7 +48,7 @@ def routes(*upstreams: UpstreamSpec, rates: tuple[ExchangeRate, ...] = ()) -> tu
 def price(*upstreams: UpstreamSpec, margin: str | None = None, **changes: Any) -> int:
     shape = replace(HD, **changes)
     asked = None if margin is None else Decimal(margin)
-    return priced(routes(*upstreams, rates=(YUAN,)), shape, asked, free=False).video_micros
+    return priced(routes(*upstreams, rates=(YUAN,)), shape, asked, "prepaid").video_micros
 
 
 def test_an_explicit_price_wins_over_cost_times_margin() -> None:
@@ -70,7 +70,7 @@ def test_costs_in_other_currencies_are_converted() -> None:
     with pytest.raises(BadRequest, match="credit_usd is not set"):
         price(upstream("a", credit), margin="2")
     with pytest.raises(BadRequest, match="no rate for CNY"):
-        priced(routes(yuan), HD, Decimal(2), free=False)
+        priced(routes(yuan), HD, Decimal(2), "prepaid")
 
 
 @given(st.integers(0, 10**8), st.integers(1, 10**8), st.integers(1, 1000), st.integers(1, 6000))
@@ -96,11 +96,16 @@ def test_a_newer_exchange_rate_applies_from_its_day_on() -> None:
     catalogue = Catalogue(settings, today=lambda: day[0])
 
     def now() -> int:
-        return priced(catalogue.resolve("m").routes, HD, Decimal(1), free=False).video_micros
+        return priced(catalogue.resolve("m").routes, HD, Decimal(1), "prepaid").video_micros
 
     assert now() == 1_120_000
     day[0] = date(2026, 11, 26)
     assert now() == 1_600_000
+    day[0] = TODAY
+    running = Catalogue(settings, today=lambda: day[0])
+    day[0] = date(2026, 11, 27)
+    (route,) = running.find("m")
+    assert route.book.rate == Decimal("0.20")
 
 
 def test_two_rates_of_one_day_are_refused() -> None:
@@ -121,14 +126,14 @@ def test_a_route_without_a_price_is_left_out_and_the_dearest_is_held() -> None:
         upstream(name, {"id": "m", "upstream_model": "x", "price_per_second_usd": usd})
         for name, usd in (("b", "0.10"), ("c", "0.30"))
     )
-    agreed = priced(routes(unknown, cheap, dear), HD, None, free=False)
+    agreed = priced(routes(unknown, cheap, dear), HD, None, "prepaid")
     assert [each.route.upstream.name for each in agreed.routes] == ["b", "c"]
     assert agreed.video_micros == 2_400_000
     assert {key: value["rates"] for key, value in agreed.packed()["routes"].items()} == {
         "b/x": [["output_second", "0.1"]],
         "c/x": [["output_second", "0.3"]],
     }
-    free = priced(routes(unknown, cheap), HD, None, free=True)
+    free = priced(routes(unknown, cheap), HD, None, "off")
     assert [each.route.upstream.name for each in free.routes] == ["a", "b"]
     stored = StoredRequest(seconds=Decimal(8), size="1280x720", models=["m"], prices=free.packed())
     assert stored.agreed("a", "m") is None
@@ -139,7 +144,7 @@ def test_a_route_without_a_price_is_left_out_and_the_dearest_is_held() -> None:
 
 def test_a_route_that_came_later_costs_what_the_dearest_agreed_one_does() -> None:
     both = [upstream(n, {"id": "m", "price_per_second_usd": usd}) for n, usd in (("a", "0.1"), ("b", "0.3"))]
-    packed = priced(routes(*both), HD, None, free=False).packed()
+    packed = priced(routes(*both), HD, None, "prepaid").packed()
     stored = StoredRequest(seconds=Decimal(8), size="1280x720", models=["m"], prices=packed)
     assert stored.agreed("new", "m") == stored.agreed("b", "m") != stored.agreed("a", "m")
     assert stored.is_agreed("a", "m")
@@ -168,7 +173,7 @@ def test_what_the_previous_release_wrote_is_read() -> None:
 def test_a_source_of_unknown_size_has_no_price() -> None:
     shape = shape_of(Decimal(4), "NonexNone", "edit", tier="default", parameters={}, media=[])
     with pytest.raises(BadRequest, match="cannot be priced"):
-        priced(routes(upstream("a", {"id": "m", "price_per_second_usd": "0.1"})), shape, None, free=False)
+        priced(routes(upstream("a", {"id": "m", "price_per_second_usd": "0.1"})), shape, None, "prepaid")
 
 
 def test_sound_is_said_before_it_is_priced() -> None:
