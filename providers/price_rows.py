@@ -98,11 +98,14 @@ def check_rows(rows: Sequence[PriceRow], what: str) -> None:
     if not rows:
         return
     if not any(row.unit in _OF_THE_OUTPUT for row in rows):
-        raise ValueError(f"{what} name only input units: add the price of the output")
+        raise ValueError(f"{what}: they name only input units, add the price of the output")
     if len({row.currency for row in rows}) > 1:
-        raise ValueError(f"{what} must all be in one currency")
+        raise ValueError(f"{what}: they must all be in one currency")
     for operation, audio, tier in itertools.product(Operation, _SOUND, TIERS):
-        cells(rows, operation, audio, tier)
+        try:
+            cells(rows, operation, audio, tier)
+        except AmbiguousPrice as error:
+            raise ValueError(f"{what}: {error}") from error
 
 
 def _of_unit(unit: str, able: Sequence[PriceRow]) -> Iterator[Cell]:

@@ -83,7 +83,7 @@ class ModelSpec(BaseModel):
         ):
             if getattr(self, name) and getattr(self, field) is not None:
                 raise ValueError(f"model '{self.id}': give {field} or {name}, not both")
-            check_rows(rows, f"the {name} of model '{self.id}'")
+            check_rows(rows, f"model '{self.id}', its {name}")
             if self.default_audio is None and any(row.audio is not None for row in rows):
                 raise ValueError(
                     f"model '{self.id}': its {name} depend on audio, so default_audio must say what is made "

@@ -223,7 +223,7 @@ def _stored(call: Call, plan: Plan, media: list[StoredMedia], seed: int | None) 
         watermark=call.principal.plan.watermark,
         retention_days=call.principal.plan.retention_days,
         cancel_fee_micros=to_micros(call.principal.plan.cancel_fee_usd),
-        prices=plan.price.packed(),
+        prices=plan.price.packed,
     )
     return request.model_dump(mode="json", exclude_defaults=True) | {"v": request.v}
 

@@ -13,7 +13,7 @@ from gateway.videos.capabilities import Demand, Selection, select
 from gateway.videos.create import Plan
 from gateway.videos.fields import ImageRef
 from gateway.videos.inputs import Accepted, Inputs
-from gateway.videos.quoting import check_max_cost, priced, shape_of, warnings_of, with_audio
+from gateway.videos.quoting import Prices, check_max_cost, shape_of, warnings_of, with_audio
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
@@ -26,6 +26,7 @@ class Planner:
     def __init__(self, catalogue: Catalogue, settings: Settings, inputs: Inputs, sources: Sources) -> None:
         self._catalogue = catalogue
         self._mode = settings.billing.mode
+        self._prices = Prices()
         self._limits = settings.limits
         self._inputs = inputs
         self._sources = sources
@@ -162,7 +163,7 @@ class Planner:
             media=media,
             source_seconds=source_seconds,
         )
-        price = priced(routes, shape, principal.margin, self._mode)
+        price = self._prices.priced(routes, shape, principal.margin, self._mode)
         check_max_cost(body.max_cost, price, body.n)
         usable = tuple(each.route for each in price.routes)
         return Plan(

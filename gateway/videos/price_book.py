@@ -1,4 +1,4 @@
-"""The price book of one route: rows of the configuration, compiled once, and every shape priced once."""
+"""The price book of one route: rows of the configuration, compiled once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,6 @@ from providers.spec import ModelSpec, UpstreamSpec
 
 Kind = Literal["explicit", "margin"]
 
-_MOST_REMEMBERED: Final = 512
 _ONE: Final = Decimal(1)
 _FINEST: Final = Decimal("1e-12")
 
@@ -44,13 +43,12 @@ class Cost:
 
 @dataclass(eq=False, slots=True)
 class RouteBook:
-    """Prices of one route. What it answers depends on nothing but its arguments, so it is remembered."""
+    """Prices of one route. Compiled rates are kept: there are few operations, tiers and margins."""
 
     prices: tuple[PriceRow, ...]
     costs: tuple[PriceRow, ...]
     rate: Decimal | None
     rejection_charged: bool
-    _priced: dict[tuple[Shape, Decimal | None], RoutePrice | str] = field(default_factory=dict)
     _rates: dict[tuple[str, bool | None, str, Decimal | None], tuple[Rate, ...]] = field(default_factory=dict)
 
     @property
@@ -60,15 +58,16 @@ class RouteBook:
 
     def price(self, shape: Shape, margin: Decimal | None) -> RoutePrice:
         """Price one video for a customer. UnknownPrice."""
-        key = (shape, margin)
-        found = self._priced.get(key)
-        if found is None:
-            if len(self._priced) >= _MOST_REMEMBERED:
-                self._priced.clear()
-            found = self._priced[key] = self._price(shape, margin)
-        if isinstance(found, str):
-            raise UnknownPrice(found)
-        return found
+        explicit = bool(self.prices)
+        if not explicit and (margin is None or not self.costs):
+            raise UnknownPrice("this model has no price")
+        rates = self._rates_for(shape, _ONE if explicit else margin)
+        micros = price_micros(rates, shape)
+        packed = pack(self._agreed(rates, None if explicit else margin), shape)
+        if self.rejection_charged:
+            packed["rejection"] = True
+        lines = tuple(lines_of(rates, shape))
+        return RoutePrice("explicit" if explicit else "margin", micros, lines, packed)
 
     def customer_rows(self, margin: Decimal | None) -> list[tuple[PriceRow, Decimal]]:
         """List the rows with what a customer pays for one unit; empty where that is not known."""
@@ -110,21 +109,6 @@ class RouteBook:
         except ValueError:
             return None
         return Cost(micros, kept, currency, rate, source)
-
-    def _price(self, shape: Shape, margin: Decimal | None) -> RoutePrice | str:
-        explicit = bool(self.prices)
-        if not explicit and (margin is None or not self.costs):
-            return "this model has no price"
-        try:
-            rates = self._rates_for(shape, _ONE if explicit else margin)
-            micros = price_micros(rates, shape)
-            packed = pack(self._agreed(rates, None if explicit else margin), shape)
-        except UnknownPrice as error:
-            return str(error)
-        if self.rejection_charged:
-            packed["rejection"] = True
-        lines = tuple(lines_of(rates, shape))
-        return RoutePrice("explicit" if explicit else "margin", micros, lines, packed)
 
     def _agreed(self, rates: tuple[Rate, ...], margin: Decimal | None) -> Agreed:
         return (

@@ -17,6 +17,8 @@ from providers.contract import MediaRole
 _MUST_MATCH: Final = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME)
 _CLIPS: Final = frozenset({MediaRole.CHARACTER, MediaRole.SOURCE, MediaRole.EXTEND_FROM})
 
+_MOST_KNOWN: Final = 1024
+
 BillingMode = Literal["off", "prepaid", "postpaid"]
 
 
@@ -40,21 +42,26 @@ class Price:
     video_micros: int
     routes: tuple[Quoted, ...]
     free: bool
+    packed: dict[str, Any]  # the same as `StoredRequest.prices`
 
-    def packed(self) -> dict[str, Any]:
-        """Write down what is agreed, for `StoredRequest.agreed`."""
-        routes = {_key(each.route): each.price.packed for each in self.routes if each.price is not None}
-        packed: dict[str, Any] = {"routes": routes}
-        shape = self.routes[0].shape
-        if self.free:
-            packed["free"] = True
-        if shape.service_tier != "default":
-            packed["tier"] = shape.service_tier
-        if shape.input_images:
-            packed["images"] = shape.input_images
-        if shape.input_seconds != 0:
-            packed["input_seconds"] = None if shape.input_seconds is None else f"{shape.input_seconds:f}"
-        return packed
+
+class Prices:
+    """Remembers what was priced: most requests are like one before. A book that was compiled anew is another one."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Price] = {}
+
+    def priced(
+        self, routes: Sequence[Route], shape: Shape, margin: Decimal | None, mode: BillingMode
+    ) -> Price:
+        """Do what `priced` does."""
+        key = (shape, margin, mode, *[route.book for route in routes])
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            found = self._known[key] = priced(routes, shape, margin, mode)
+        return found
 
 
 def is_free(mode: BillingMode) -> bool:
@@ -78,7 +85,7 @@ def priced(routes: Sequence[Route], shape: Shape, margin: Decimal | None, mode: 
             code="price_unknown",
         )
     dearest = max((each.price.micros for each in kept if each.price is not None), default=0)
-    return Price(dearest, tuple(kept), free)
+    return Price(dearest, tuple(kept), free, _packed(kept, free=free))
 
 
 def with_audio(
@@ -157,6 +164,22 @@ def _quoted(route: Route, shape: Shape, margin: Decimal | None) -> Quoted:
         return Quoted(route, shape, route.book.price(shape, margin))
     except UnknownPrice as error:
         return Quoted(route, shape, None, str(error))
+
+
+def _packed(quoted: Sequence[Quoted], *, free: bool) -> dict[str, Any]:
+    """Write down what is agreed, for `StoredRequest.agreed`."""
+    shape = quoted[0].shape
+    routes = {_key(each.route): each.price.packed for each in quoted if each.price is not None}
+    packed: dict[str, Any] = {"routes": routes}
+    if free:
+        packed["free"] = True
+    if shape.service_tier != "default":
+        packed["tier"] = shape.service_tier
+    if shape.input_images:
+        packed["images"] = shape.input_images
+    if shape.input_seconds != 0:
+        packed["input_seconds"] = None if shape.input_seconds is None else f"{shape.input_seconds:f}"
+    return packed
 
 
 def _key(route: Route) -> str:

@@ -41,7 +41,7 @@ class StoredRequest(BaseModel):
     `seconds` is what the upstream is asked to make (for an extension the added seconds, while the row's column
     holds the stitched total). `pinned_attempt_id` names the source's attempt where the model needs its handle.
     `models` are the public model names to try, in order. What was held is the dearest route's price. `prices` is what
-    was agreed (see `gateway.videos.quoting.Price.packed`); earlier releases wrote a price per second and the `rates` of
+    was agreed (see `gateway.videos.quoting.Price`); earlier releases wrote a price per second and the `rates` of
     the routes that are cheaper.
     """
 

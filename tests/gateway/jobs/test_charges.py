@@ -64,7 +64,7 @@ async def add(
     """Accept a video at the price that these upstreams have now."""
     asked = None if margin is None else Decimal(margin)
     price = priced(routes(*upstreams), SHAPE, asked, "prepaid")
-    return await made.add(prompt, prices=price.packed(), **changes)
+    return await made.add(prompt, prices=price.packed, **changes)
 
 
 async def captured(made: Engine, video_id: str) -> int:
@@ -237,7 +237,7 @@ def test_no_other_end_costs_anything(fake: FakeUpstream) -> None:
         "size": "1280x720",
         "models": ["acme/fast"],
         "cancel_fee_micros": 7,
-        "prices": priced(routes(spec), SHAPE, None, "prepaid").packed(),
+        "prices": priced(routes(spec), SHAPE, None, "prepaid").packed,
     }
 
     def fee(code: str, kind: ErrorKind | None, state: str = "running", *, cancel: bool = True) -> int:

@@ -129,13 +129,13 @@ def test_a_route_without_a_price_is_left_out_and_the_dearest_is_held() -> None:
     agreed = priced(routes(unknown, cheap, dear), HD, None, "prepaid")
     assert [each.route.upstream.name for each in agreed.routes] == ["b", "c"]
     assert agreed.video_micros == 2_400_000
-    assert {key: value["rates"] for key, value in agreed.packed()["routes"].items()} == {
+    assert {key: value["rates"] for key, value in agreed.packed["routes"].items()} == {
         "b/x": [["output_second", "0.1"]],
         "c/x": [["output_second", "0.3"]],
     }
     free = priced(routes(unknown, cheap), HD, None, "off")
     assert [each.route.upstream.name for each in free.routes] == ["a", "b"]
-    stored = StoredRequest(seconds=Decimal(8), size="1280x720", models=["m"], prices=free.packed())
+    stored = StoredRequest(seconds=Decimal(8), size="1280x720", models=["m"], prices=free.packed)
     assert stored.agreed("a", "m") is None
     known = stored.agreed("b", "x")
     assert known is not None
@@ -144,7 +144,7 @@ def test_a_route_without_a_price_is_left_out_and_the_dearest_is_held() -> None:
 
 def test_a_route_that_came_later_costs_what_the_dearest_agreed_one_does() -> None:
     both = [upstream(n, {"id": "m", "price_per_second_usd": usd}) for n, usd in (("a", "0.1"), ("b", "0.3"))]
-    packed = priced(routes(*both), HD, None, "prepaid").packed()
+    packed = priced(routes(*both), HD, None, "prepaid").packed
     stored = StoredRequest(seconds=Decimal(8), size="1280x720", models=["m"], prices=packed)
     assert stored.agreed("new", "m") == stored.agreed("b", "m") != stored.agreed("a", "m")
     assert stored.is_agreed("a", "m")
