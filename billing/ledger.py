@@ -161,9 +161,11 @@ class Capture:
     length_ms: int | None = None
 
 
-def capture(conn: Connection, hold: Hold, amount_micros: int, now: int) -> None:
+def capture(
+    conn: Connection, hold: Hold, amount_micros: int, now: int, *, length_ms: int | None = None
+) -> None:
     """Charge `amount_micros` of the hold and give back the rest. LedgerConflict if already settled."""
-    refusal = capture_many(conn, [Capture(hold, amount_micros)], now)[0]
+    refusal = capture_many(conn, [Capture(hold, amount_micros, length_ms)], now)[0]
     if refusal is not None:
         raise refusal
 

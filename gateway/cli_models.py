@@ -1,6 +1,7 @@
 """`onereel models`."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -31,18 +32,29 @@ def _show(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
-    headers = ("MODEL", "UPSTREAM", "SECONDS", "SIZES", "USD/SECOND", "ALIASES")
+    headers = ("MODEL", "UPSTREAM", "SECONDS", "SIZES", "PRICE", "ALIASES")
     click.echo(table(headers, [_row(model) for model in found]))
 
 
 def _row(model: dict[str, Any]) -> tuple[str, ...]:
     capabilities = model["capabilities"]
-    prices = [price["usd"] if price["usd"] is not None else "not set" for price in model["prices"]]
     return (
         model["id"],
-        ",".join(price["upstream"] for price in model["prices"]),
+        ",".join(dict.fromkeys(price["upstream"] for price in model["prices"])),
         ",".join(capabilities["seconds"]),
         ",".join(capabilities["sizes"]),
-        ",".join(dict.fromkeys(prices)),
+        _price(model["prices"]),
         ",".join(model["aliases"]) or "-",
     )
+
+
+def _price(rows: list[dict[str, Any]]) -> str:
+    """From the cheapest to the dearest row of each unit: "0.08-0.10/output_second"."""
+    known: dict[str, list[Decimal]] = {}
+    for row in rows:
+        if row["usd"] is not None:
+            known.setdefault(row["unit"], []).append(Decimal(row["usd"]))
+    texts = [
+        f"{'-'.join(f'{each:f}' for each in sorted({min(a), max(a)}))}/{unit}" for unit, a in known.items()
+    ]
+    return ",".join(texts) or "not set"

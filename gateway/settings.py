@@ -5,7 +5,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -13,6 +13,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from billing.exchange import ExchangeRate
 from billing.plans import Plan
 from providers.spec import UpstreamSpec
 
@@ -53,10 +54,21 @@ class Security(_Section):
 
 class Billing(_Section):
     """`mode` is that of organizations made from now on. `margin` multiplies the upstream cost of models without a
-    price, where neither organization nor plan has one."""
+    price, where neither organization nor plan has one. Of the `exchange_rates` of a currency the newest one counts
+    that is not of the future."""
 
     mode: Literal["off", "prepaid", "postpaid"] = "off"
     margin: Decimal | None = Field(default=None, gt=0)
+    exchange_rates: tuple[ExchangeRate, ...] = ()
+
+    @field_validator("exchange_rates")
+    @classmethod
+    def _one_a_day(cls, value: tuple[ExchangeRate, ...]) -> tuple[ExchangeRate, ...]:
+        days = [(rate.currency, rate.as_of) for rate in value]
+        if twice := {day for day in days if days.count(day) > 1}:
+            currency, as_of = min(twice)
+            raise ValueError(f"two exchange rates of {currency} are dated {as_of}: keep one")
+        return value
 
 
 class Metrics(_Section):

@@ -73,6 +73,7 @@ class Job:
         self.error: tuple[str, str] | None = None  # code, message
         self.cancelled = threading.Event()
         self.heard = time.monotonic()
+        self.device_seconds: float | None = None  # how long it had the device, once it is done
 
     @property
     def path(self) -> Path:
@@ -237,7 +238,7 @@ class Jobs:
             if job.cancelled.is_set():
                 return
             self._current = job
-        job.heard = time.monotonic()
+        job.heard = began = time.monotonic()
         job.status = "in_progress"
         try:
             engine.generate(job.order, job.path, job)
@@ -250,6 +251,7 @@ class Jobs:
         except Exception as error:
             _LOG.exception("generation failed")
             job.error = (ErrorKind.PROVIDER_ERROR, f"The generation failed: {type(error).__name__}.")
+        job.device_seconds = time.monotonic() - began
         self._finish(job)
 
     def _finish(self, job: Job) -> None:

@@ -250,4 +250,5 @@ def _body(job: Job) -> dict[str, Any]:
         "stage": job.stage_name,
         "step": job.step_done,
         "steps": job.step_total,
+        "usage": None if job.device_seconds is None else {"gpu_seconds": f"{job.device_seconds:.3f}"},
     }

@@ -142,6 +142,17 @@ def reported_cost(video: Mapping[str, Any]) -> ReportedCost | None:
         return None
 
 
+def gpu_seconds(video: Mapping[str, Any]) -> Decimal | None:
+    """How long a video object says the device was busy with it: `usage.gpu_seconds`."""
+    usage = video.get("usage")
+    value = usage.get("gpu_seconds") if isinstance(usage, Mapping) else None
+    try:
+        seconds = None if value is None or isinstance(value, bool) else Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return seconds if seconds is not None and seconds.is_finite() and seconds >= 0 else None
+
+
 async def video_only(content: Content) -> Content:
     """Refuse what is no video at all before it is stored: an empty body, an error page."""
     chunks = content.chunks

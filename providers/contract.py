@@ -75,10 +75,16 @@ class VideoRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReportedCost:
-    """What the upstream says it charged: `micros` in micro-USD, plus its own words for the record."""
+    """What the upstream says it charged: `micros` in micro-USD, plus its own words for the record.
 
-    micros: int
+    An upstream that counts in another currency gives `amount` and `currency` ("CNY", or "credit" for its own
+    credits) and no `micros`: the gateway converts.
+    """
+
+    micros: int | None
     raw: str = ""
+    amount: Decimal | None = None
+    currency: Literal["USD", "CNY", "credit"] = "USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +106,14 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Done; `open_content` may now be called with the same handle and these `outputs`."""
+    """Done; `open_content` may now be called with the same handle and these `outputs`.
+
+    `gpu_seconds`: how long the device was busy with it, where the upstream tells.
+    """
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
     cost: ReportedCost | None = None
+    gpu_seconds: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

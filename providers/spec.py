@@ -2,12 +2,14 @@
 
 import os
 import re
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from providers.contract import MediaRole, Operation, SubmitSafety
+from providers.price_rows import PriceRow, check_rows
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -19,7 +21,11 @@ _SIZE = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
 
 
 class ModelSpec(BaseModel):
-    """One model as a route serves it: what it takes, what it costs. Prices are USD per output second."""
+    """One model as a route serves it: what it takes, what it costs.
+
+    `prices` are what a customer pays, `upstream_costs` what the upstream takes; the fields per second are the short
+    form of one row each. `charges_on_rejection`: whether the upstream bills what its moderation refuses.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -39,6 +45,10 @@ class ModelSpec(BaseModel):
     max_reference_images: int = 0
     price_per_second_usd: Decimal | None = Field(default=None, ge=0)
     upstream_cost_per_second_usd: Decimal | None = Field(default=None, ge=0)
+    prices: tuple[PriceRow, ...] = ()
+    upstream_costs: tuple[PriceRow, ...] = ()
+    default_audio: bool | None = None
+    charges_on_rejection: Literal["yes", "no", "unknown"] = "unknown"
     submit_safety: SubmitSafety | None = None
     deadline_seconds: float = Field(default=3600, gt=0)
     licence: str | None = None
@@ -64,6 +74,38 @@ class ModelSpec(BaseModel):
         if not self.seconds or not self.sizes:
             raise ValueError(f"model '{self.id}' needs at least one entry in seconds and in sizes")
         return self
+
+    @model_validator(mode="after")
+    def _price_book(self) -> "ModelSpec":
+        for name, field, rows in (
+            ("prices", "price_per_second_usd", self.price_rows),
+            ("upstream_costs", "upstream_cost_per_second_usd", self.cost_rows),
+        ):
+            if getattr(self, name) and getattr(self, field) is not None:
+                raise ValueError(f"model '{self.id}': give {field} or {name}, not both")
+            check_rows(rows, f"model '{self.id}', its {name}")
+            if self.default_audio is None and any(row.audio is not None for row in rows):
+                raise ValueError(
+                    f"model '{self.id}': its {name} depend on audio, so default_audio must say what is made "
+                    "when a request does not"
+                )
+        if any(row.currency != "USD" for row in self.prices):
+            raise ValueError(
+                f"model '{self.id}': prices are in USD; other currencies belong in upstream_costs"
+            )
+        return self
+
+    @property
+    def price_rows(self) -> tuple[PriceRow, ...]:
+        """What a customer pays, the short form included; empty where nobody set it."""
+        return self.prices or _per_second(self.price_per_second_usd, "price_per_second_usd")
+
+    @property
+    def cost_rows(self) -> tuple[PriceRow, ...]:
+        """What the upstream takes, the short form included; empty where it is not known."""
+        return self.upstream_costs or _per_second(
+            self.upstream_cost_per_second_usd, "upstream_cost_per_second_usd"
+        )
 
     @property
     def upstream_id(self) -> str:
@@ -96,6 +138,8 @@ class UpstreamSpec(BaseModel):
     max_concurrent: int | None = Field(default=None, ge=1)
     requests_per_second: float | None = Field(default=None, gt=0)
     options: dict[str, Any] = Field(default_factory=dict)  # the adapter's own: {"dialect": "openai"}
+    credit_usd: Decimal | None = Field(default=None, gt=0)  # what one of the upstream's own credits costs
+    pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
 
     @property
@@ -104,3 +148,13 @@ class UpstreamSpec(BaseModel):
         if self.api_key is not None:
             return self.api_key.get_secret_value()
         return os.environ.get(self.api_key_env, "") if self.api_key_env else ""
+
+
+def _per_second(amount: Decimal | None, field: str) -> tuple[PriceRow, ...]:
+    """Write the short form as a row: it is what the configuration says today."""
+    if amount is None:
+        return ()
+    today = datetime.now(UTC).date()
+    return (
+        PriceRow(unit="output_second", amount=amount, source=f"{field} in the configuration", as_of=today),
+    )

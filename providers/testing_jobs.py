@@ -83,6 +83,7 @@ class Config:
     content_bytes: int = 0
     body_pause_ms: int = 200
     cost_usd: str | None = None
+    gpu_seconds: str | None = None
     api_key: str | None = None
 
     def updated(self, changes: Mapping[str, Any]) -> "Config":
@@ -227,6 +228,8 @@ class FakeState:
             video["client_reference"] = job.reference
         if self.config.cost_usd is not None:
             video["cost"] = {"currency": "usd", "amount": self.config.cost_usd}
+        if self.config.gpu_seconds is not None:
+            video["usage"] = {"gpu_seconds": self.config.gpu_seconds}
         if "foreign_url_field" in job.faults and status == "completed":
             video["url"] = f"{base}/foreign/{job.id}"
         return video

@@ -2,17 +2,22 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
+from billing.prices import Shape
 from gateway.app import create_app
 from gateway.principal import Scope
 from gateway.settings import Settings
 from gateway.telemetry import Metrics
+from gateway.videos.routing import Catalogue
+from providers.price_rows import PriceRow, Unit
 
 DOCS = Path(__file__).parents[1] / "docs"
 NOT_FOR_OPERATORS = {"ONEREEL_CONTROL_TOKEN"}  # `serve` makes it for the command line
@@ -64,3 +69,20 @@ def test_every_path_is_listed(tmp_path: Path) -> None:
     app = create_app(Settings(data_dir=tmp_path))
     paths = {re.sub(r"\{\w+\}", "{id}", path) for path in app.openapi_schema.to_schema()["paths"]}
     assert {path for path in paths if f"`{path}`" not in page} == set()
+
+
+def test_the_example_of_prices_is_a_configuration(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (DOCS / "prices.md").read_text(), re.DOTALL)
+    settings = Settings(data_dir=tmp_path, **tomllib.loads(text))
+    (upstream,) = settings.upstreams
+    assert all(model.price_rows or model.cost_rows for model in upstream.models)
+    shape = Shape(Decimal(8), 1280, 720)
+    for model in Catalogue(settings).models():
+        (route,) = model.routes
+        assert route.book.price(route.shape(shape), settings.billing.margin).micros > 0
+
+
+def test_every_field_of_a_price_row_is_listed() -> None:
+    page = (DOCS / "prices.md").read_text()
+    assert {name for name in PriceRow.model_fields if f"`{name}`" not in page} == set()
+    assert {unit for unit in get_args(Unit) if f"`{unit}`" not in page} == set()

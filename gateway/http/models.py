@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
 from litestar import Controller, get
@@ -13,18 +14,35 @@ from gateway.errors import ApiError, NotFound
 from gateway.http.openapi import documented
 from gateway.principal import Principal
 from gateway.settings import Settings
-from gateway.videos.routing import BUILT_IN_ALIASES, Catalogue, Model
+from gateway.videos.routing import BUILT_IN_ALIASES, Catalogue, Model, Route
+from providers.price_rows import PriceRow
 from providers.spec import ModelSpec
 
 _UNDATED: Final = 1_767_225_600  # 2026-01-01: OpenAI's shape wants a time for every model
 
 
 class Price(BaseModel):
-    """What one second of output costs on one upstream. `usd` is a decimal string, null where nobody set it."""
+    """What one unit costs on one upstream, and for which videos: a condition that is null holds for all.
+
+    `usd` is a decimal string, null where nobody set it. Of several rows of a unit the narrowest that holds applies.
+    """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     upstream: str
-    unit: Literal["second"] = "second"
+    unit: Literal["output_second", "clip", "million_tokens", "input_image", "input_second", "gpu_second"] = (
+        "output_second"
+    )
     usd: str | None
+    up_to_short_edge: int | None = None
+    up_to_seconds: str | None = None
+    audio: bool | None = None
+    operations: list[str] | None = None
+    service_tiers: list[str] | None = None
+    default_fps: int | None = None
+    max_gpu_seconds: str | None = None
+    source: str | None = None
+    as_of: str | None = None
 
 
 class Capabilities(BaseModel):
@@ -77,8 +95,8 @@ def aliases(catalogue: Catalogue, settings: Settings) -> dict[str, list[str]]:
     return found
 
 
-def public_model(model: Model, aliases: list[str]) -> dict[str, Any]:
-    """Show a model: what any of its routes can do, the defaults of the first."""
+def public_model(model: Model, aliases: list[str], margin: Decimal | None) -> dict[str, Any]:
+    """Show a model: what any of its routes can do, the defaults of the first. Prices are those with this `margin`."""
     specs = [route.spec for route in model.routes]
     first = specs[0]
     return PublicModel(
@@ -90,7 +108,7 @@ def public_model(model: Model, aliases: list[str]) -> dict[str, Any]:
         native_size=first.native_size,
         licence=first.licence,
         capabilities=_capabilities(specs),
-        prices=[Price(upstream=route.upstream.name, usd=_usd(route.spec)) for route in model.routes],
+        prices=[price for route in model.routes for price in _prices(route, margin)],
         warnings=list(dict.fromkeys(warning for spec in specs for warning in spec.warnings)),
         aliases=aliases,
     ).model_dump(mode="json")
@@ -112,7 +130,8 @@ class ModelsController(Controller):
         """List the models that the key may use."""
         names = aliases(catalogue, settings)
         allowed = [model for model in catalogue.models() if _allowed(principal, model.id)]
-        return {"object": "list", "data": [public_model(model, names.get(model.id, [])) for model in allowed]}
+        data = [public_model(model, names.get(model.id, []), principal.margin) for model in allowed]
+        return {"object": "list", "data": data}
 
     @get("/{model:path}", operation_class=documented(answer=PublicModel), summary="Retrieve a model")
     async def retrieve_model(
@@ -131,7 +150,7 @@ class ModelsController(Controller):
                 param="model",
                 code="model_not_found",
             )
-        return public_model(found, aliases(catalogue, settings).get(found.id, []))
+        return public_model(found, aliases(catalogue, settings).get(found.id, []), principal.margin)
 
 
 def _allowed(principal: Principal, model: str) -> bool:
@@ -144,8 +163,33 @@ def _created(spec: ModelSpec) -> int:
     return int(datetime.fromisoformat(spec.released).replace(tzinfo=UTC).timestamp())
 
 
-def _usd(spec: ModelSpec) -> str | None:
-    return None if spec.price_per_second_usd is None else f"{spec.price_per_second_usd:f}"
+def _prices(route: Route, margin: Decimal | None) -> list[Price]:
+    rows = route.book.customer_rows(margin)
+    name = route.upstream.name
+    return [_price(name, row, amount) for row, amount in rows] or [Price(upstream=name, usd=None)]
+
+
+def _price(upstream: str, row: PriceRow, amount: Decimal) -> Price:
+    conditions = row.model_dump(
+        mode="json",
+        include={
+            "unit",
+            "up_to_short_edge",
+            "up_to_seconds",
+            "audio",
+            "default_fps",
+            "max_gpu_seconds",
+            "source",
+            "as_of",
+        },
+    )
+    return Price(
+        upstream=upstream,
+        usd=f"{amount:f}",
+        operations=None if row.operations is None else sorted(row.operations),
+        service_tiers=None if row.service_tiers is None else sorted(row.service_tiers),
+        **conditions,
+    )
 
 
 def _capabilities(specs: list[ModelSpec]) -> Capabilities:

@@ -77,10 +77,17 @@ def provide_reader(
 
 
 def answered(videos: VideoService, video: dict[str, Any]) -> Response[dict[str, Any]]:
-    """Answer with a video and, while it is not ended, when to look again."""
+    """Answer with a video: its cost and, while it is not ended, when to look again also as headers."""
+    headers = cost_headers(video["cost"]["amount"], video["cost"]["status"])
     poll_after = videos.poll_after_ms(video)
-    headers = None if poll_after is None else {"openai-poll-after-ms": str(poll_after)}
+    if poll_after is not None:
+        headers["openai-poll-after-ms"] = str(poll_after)
     return Response(video, headers=headers, status_code=200, media_type="application/json")
+
+
+def cost_headers(amount: str, status: str) -> dict[str, str]:
+    """Tell the cost beside the body, for clients whose types have no place for it."""
+    return {"x-onereel-cost": amount, "x-onereel-cost-status": status}
 
 
 class VideoActions(Controller):
@@ -115,10 +122,12 @@ class VideoActions(Controller):
         request: Request[Any, Any, Any],
         videos: NamedDependency[VideoService],
         reader: NamedDependency[Reader],
-    ) -> dict[str, Any]:
+    ) -> Response[dict[str, Any]]:
         """Tell what a create with the same body would cost and where it would run; nothing is made."""
         async with reader.read(request, reader.settings.limits.image_bytes) as (call, body):
-            return await videos.quote(call.principal, body.fields)
+            quote = await videos.quote(call.principal, body.fields)
+        headers = cost_headers(quote["hold"]["amount"], "quoted")
+        return Response(quote, headers=headers, status_code=200, media_type="application/json")
 
     @post(
         "/edits",

@@ -84,12 +84,29 @@ class Character(_Answer):
     created_at: int
 
 
-class SecondPrice(_Answer):
-    """What one second of output costs; null where nobody set it."""
+class PriceLine(_Answer):
+    """One unit of a price: what is counted, how much of it, USD for one, and USD for all of it."""
 
-    currency: Literal["usd"]
-    unit: Literal["second"]
-    amount: str | None
+    unit: Literal["output_second", "clip", "million_tokens", "input_image", "input_second", "gpu_second"]
+    quantity: str
+    unit_price: str
+    amount: str
+
+
+class RoutePrice(Amount):
+    """What one video costs on a route: by a price of its own, or by the upstream's cost times a margin."""
+
+    rule: Literal["explicit", "margin"]
+    lines: list[PriceLine]
+
+
+class UpstreamCost(_Answer):
+    """What the upstream takes for one video, in its currency; `usd` null where no exchange rate is known."""
+
+    usd: str | None
+    currency: Literal["usd", "cny", "credit"]
+    amount: str
+    usd_per_unit: str | None
 
 
 class QuotedRoute(_Answer):
@@ -99,16 +116,27 @@ class QuotedRoute(_Answer):
     model: str
 
 
+class PricedRoute(BaseModel):
+    """A route that may serve the request; `price` null where nobody set one."""
+
+    upstream: str
+    model: str
+    price: RoutePrice | None
+    upstream_cost: UpstreamCost | None = Field(
+        default=None, description="An estimate; only the operator sees it."
+    )
+
+
 class Quote(_Answer):
-    """What a create with the same body would do. `cost` and `hold` are for all `n` videos."""
+    """What a create with the same body would do. `cost` and `hold` are for all `n` videos, on the dearest route."""
 
     object: Literal["video.quote"]
     model: str
     seconds: str
     size: str
     n: int
-    price: SecondPrice
     cost: Amount
     hold: Amount
     route: QuotedRoute
+    routes: list[PricedRoute]
     warnings: list[str]

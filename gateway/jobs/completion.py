@@ -11,9 +11,10 @@ from sqlalchemy import BigInteger, Connection, bindparam, case, delete, select, 
 
 from billing.ledger import Capture, capture_many
 from gateway.jobs import claims, slots
+from gateway.jobs.charges import Charge, charge_of
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.outbox_rows import VideoEvent, enqueue_video_events
-from gateway.jobs.settle import Charge, StoredContent, charge_of, database_now, hold_of
+from gateway.jobs.settle import StoredContent, database_now, hold_of
 from gateway.jobs.tables import attempts, jobs
 from gateway.videos.capabilities import text_of
 from gateway.videos.states import State, check_transition
@@ -93,7 +94,8 @@ def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | 
     now = database_now(conn)
     settled: list[tuple[Completion, Charge]] = []
     captures = [
-        Capture(hold_of(items[n].rows.video), charge.micros) for n, charge in zip(kept, charges, strict=True)
+        Capture(hold_of(items[n].rows.video), charge.micros, int(charge.made * 1000))
+        for n, charge in zip(kept, charges, strict=True)
     ]
     refusals = capture_many(conn, captures, now)
     for n, charge, refusal in zip(kept, charges, refusals, strict=True):
@@ -117,7 +119,8 @@ def _charge(item: Completion) -> Charge:
     if attempt is None:
         raise AssertionError(f"{video.id} has content but no attempt")
     check_transition(State(item.lease.state), State.COMPLETED)
-    return charge_of(video, attempt, item.content)
+    content = item.content
+    return charge_of(video, attempt, content.duration_ms, min(content.width, content.height))
 
 
 def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: int) -> None:

@@ -5,14 +5,15 @@ LeaseLost for a job that is not ours any more.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, select, update
 
 from gateway.db import now_ms
 from gateway.jobs import claims
 from gateway.jobs.claims import Lease, LeaseLost
+from gateway.jobs.costs import COSTS
 from gateway.jobs.tables import attempts, jobs
 from gateway.videos.states import State
 from gateway.videos.tables import videos
@@ -66,8 +67,12 @@ _ATTEMPTS_DONE: Final = (
     .values(
         outputs=bindparam("new_outputs"),
         finished_at=now_ms(),
-        cost_micros=func.coalesce(bindparam("new_cost", type_=BigInteger), attempts.c.cost_micros),
-        cost_source=func.coalesce(bindparam("new_source"), attempts.c.cost_source),
+        cost_micros=bindparam("new_micros"),
+        cost_source=bindparam("new_source"),
+        cost_amount=bindparam("new_amount"),
+        cost_currency=bindparam("new_currency"),
+        cost_rate=bindparam("new_rate"),
+        gpu_ms=bindparam("new_gpu_ms"),
     )
 )
 _ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(bindparam("ids", expanding=True)))
@@ -95,12 +100,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The upstream is done: its bytes are next, and the lease stays ours. Cost in micro-USD where it tells."""
+    """The upstream is done: its bytes are next, and the lease stays ours. `cost` are columns of the attempt."""
 
     lease: Lease
     attempt_id: str
     outputs: Mapping[str, Any]
-    cost_micros: int | None = None
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    gpu_ms: int | None = None
 
 
 def taken(conn: Connection, items: Sequence[Taken]) -> list[LeaseLost | None]:
@@ -170,8 +176,8 @@ def _finished(item: Done) -> dict[str, Any]:
     return {
         "attempt_id": item.attempt_id,
         "new_outputs": dict(item.outputs),
-        "new_cost": item.cost_micros,
-        "new_source": None if item.cost_micros is None else "reported",
+        **{f"new_{name.removeprefix('cost_')}": item.cost.get(name) for name in COSTS},
+        "new_gpu_ms": item.gpu_ms,
     }
 
 

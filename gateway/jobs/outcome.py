@@ -3,11 +3,12 @@
 from gateway.jobs.claims import hand_on
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.settle import PUBLIC_CODES, Failure, fail
+from gateway.videos.price_book import Cost
 from providers.contract import ErrorKind, ProviderError
 
 
 async def fail_video(ctx: JobContext, job: Job, failure: Failure) -> None:
-    """End the video without a file and without a charge."""
+    """End the video without a file."""
     await ctx.milestone("settle.begin", job.video_id)
     await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
     ctx.hints.video_changed([job.video_id])
@@ -28,8 +29,8 @@ async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, co
     )
 
 
-def failure_of(error: ProviderError) -> Failure:
-    """What the client is told of an upstream's verdict; never its 401 or 402."""
+def failure_of(error: ProviderError, cost: Cost | None = None) -> Failure:
+    """What the client is told of an upstream's verdict; never its 401 or 402. `cost`: what it takes all the same."""
     code = PUBLIC_CODES.get(error.kind, "provider_error")
     if error.kind in (ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS):
         return Failure(
@@ -41,4 +42,4 @@ def failure_of(error: ProviderError) -> Failure:
         return Failure(
             code, f"The provider could not make this video: {error.message}"[:500], notice=error.message
         )
-    return Failure(code, error.message[:500])
+    return Failure(code, error.message[:500], kind=error.kind, cost=cost)

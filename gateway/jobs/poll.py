@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Row, update
 
-from gateway.jobs import moves, store
+from gateway.jobs import costs, moves, store
 from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import fail_video, failure_of, try_later
@@ -61,7 +61,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
     elif isinstance(status, Failed):
         await _verdict(ctx, job, route, status.error)
     else:
-        await _done(ctx, job, status)
+        await _done(ctx, job, route, status)
 
 
 async def _still_running(ctx: JobContext, job: Job, adapter: Adapter, status: Running) -> None:
@@ -76,9 +76,10 @@ async def _still_running(ctx: JobContext, job: Job, adapter: Adapter, status: Ru
         ctx.hints.video_changed([video.id])
 
 
-async def _done(ctx: JobContext, job: Job, status: Completed) -> None:
-    cost = None if status.cost is None else status.cost.micros
-    move = moves.Done(job.lease, _attempt(job).id, status.outputs, cost)
+async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> None:
+    attempt = _attempt(job)
+    cost = costs.columns_of(attempt, costs.cost_of(route, job.rows.video, status))
+    move = moves.Done(job.lease, attempt.id, status.outputs, cost, costs.gpu_ms(status.gpu_seconds))
     updated = await ctx.db.write_batch(moves.done, move, background=True)
     job.lease.state = State.STORING
     if _attempt(job).outputs is None:  # the tries of polling are over; those of an expired address go on
@@ -139,7 +140,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
     routes = routes_of(ctx, video, StoredRequest.model_validate(video.request))
     more = routes.index(route) + 1 < len(routes) and _attempt(job).n < ctx.settings.jobs.max_attempts
     if not (more and error.kind in _NEXT_ROUTE):
-        await fail_video(ctx, job, failure_of(error))
+        await fail_video(ctx, job, failure_of(error, costs.of_rejection(route, video, error)))
         return
 
     def commit(conn: Connection) -> None:

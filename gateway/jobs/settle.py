@@ -1,19 +1,20 @@
 """The end of a video: state, charge, slots and client events in ONE transaction."""
 
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 
-from billing.ledger import Hold, release
-from billing.prices import billable_seconds, price_micros
+from billing.ledger import Hold, capture, release
+from billing.money import format_usd
 from gateway.db import now_ms
 from gateway.ids import new_id
-from gateway.jobs import slots
+from gateway.jobs import costs, slots
+from gateway.jobs.charges import fee_of
 from gateway.jobs.claims import WATCHING, Lease, Loaded, end
 from gateway.jobs.outbox_rows import enqueue_video_event
 from gateway.jobs.tables import attempts, jobs, notices
+from gateway.videos.price_book import Cost
 from gateway.videos.states import State, check_transition
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
@@ -35,13 +36,18 @@ class StoredContent:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a video ends without a file. `watch`: its attempt still runs upstream and must be seen to its end."""
+    """Why a video ends without a file. `watch`: its attempt still runs upstream and must be seen to its end.
+
+    `kind` is the upstream's verdict where it gave one, `cost` what it takes for the attempt all the same.
+    """
 
     code: str
     message: str
     watch: bool = False
     notice: str | None = None
     attempt_state: str = "failed"
+    kind: ErrorKind | None = None
+    cost: Cost | None = None
 
 
 _NOW: Final = select(now_ms())
@@ -62,57 +68,36 @@ def hold_of(video: Any) -> Hold:
     return Hold(video.id, video.organization_id, video.hold_micros, video.created_at)
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What a file costs in micro-USD, and its billed length: for a stitched file the source's part and its own."""
-
-    micros: int
-    seconds: Decimal
-
-
-def charge_of(video: Any, attempt: Any, content: StoredContent) -> Charge:
-    """As quoted for the route that made it, or less where the file is shorter than billed.
-
-    Never above the hold. A stitched file is measured whole; what the source brought is not billed, what is missing
-    counts against the added part.
-    """
-    request = StoredRequest.model_validate(video.request)
-    before = Decimal(video.seconds) - request.seconds
-    measured = content.duration_ms
-    if measured is not None:
-        measured -= int(before * 1000)
-    seconds = billable_seconds(request.seconds, measured)
-    if seconds <= 0:
-        return Charge(0, before + seconds)
-    micros = request.rate(attempt.upstream, attempt.upstream_model)
-    if seconds == request.seconds and micros == request.price_per_second_micros:
-        return Charge(int(video.hold_micros), before + seconds)
-    rate = Decimal(micros) / 1_000_000
-    return Charge(min(int(video.hold_micros), price_micros(rate, seconds)), before + seconds)
-
-
 def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None:
-    """Failed: release, free the slots (or leave a watch job), tell the client."""
+    """Failed: release (or take the fee that was agreed for this), free the slots (or leave a watch job), tell the
+    client."""
     video, attempt = rows.video, rows.attempt
     end(conn, lease)
     check_transition(State(lease.state), State.FAILED)
     now = database_now(conn)
-    release(conn, hold_of(video), now)
+    fee = fee_of(video, attempt, failure.code, failure.kind)
+    if fee:
+        capture(conn, hold_of(video), fee, now, length_ms=0)
+    else:
+        release(conn, hold_of(video), now)
     conn.execute(
         update(videos)
         .where(videos.c.id == video.id)
         .values(
             **_final(State.FAILED, now),
             error_code=failure.code,
-            error_message=failure.message,
-            cost_micros=0,
-            cost_status="released",
+            error_message=f"{failure.message} {format_usd(fee)} USD were charged."
+            if fee
+            else failure.message,
+            cost_micros=fee,
+            cost_status="captured" if fee else "released",
         )
     )
     if attempt is not None and failure.watch:
         _watch(conn, attempt, video, now)
     elif attempt is not None:
-        close_attempt(conn, attempt, video, failure.attempt_state, now)
+        told = {} if failure.cost is None else costs.columns(failure.cost)
+        close_attempt(conn, attempt, video, failure.attempt_state, now, **told)
     if failure.notice:
         add_notice(
             conn,

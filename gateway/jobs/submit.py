@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import Connection, Row, update
 
 from gateway.db import now_ms
-from gateway.jobs import intents, moves, slots
+from gateway.jobs import costs, intents, moves, slots
 from gateway.jobs.attempts import read_attempt
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
@@ -15,6 +15,7 @@ from gateway.jobs.routes import next_route, route_of_attempt, routes_of, video_r
 from gateway.jobs.settle import Failure, add_notice, close_attempt, database_now
 from gateway.jobs.tables import attempts
 from gateway.videos.capabilities import suits
+from gateway.videos.quoting import is_free
 from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
@@ -71,12 +72,19 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
 
 
 def _open_routes(ctx: JobContext, video: Row[Any], request: StoredRequest) -> list[Route]:
-    """The routes that fit the whole request and, where money counts, have a price."""
-    operation, free = Operation(video.operation), ctx.settings.billing.mode == "off"
+    """The routes that fit the whole request and, where money counts, have a price: the agreed one, or one of
+    their own."""
+    operation, shape = Operation(video.operation), request.shape(video.operation)
+    free = request.prices is None and is_free(ctx.settings.billing.mode)
     return [
         route
         for route in routes_of(ctx, video, request)
-        if suits(route.spec, operation, request) and (free or route.spec.price_per_second_usd is not None)
+        if suits(route.spec, operation, request)
+        and (
+            free
+            or request.is_agreed(route.upstream.name, route.spec.upstream_id)
+            or route.book.knows(route.shape(shape))
+        )
     ]
 
 
@@ -176,7 +184,7 @@ async def _refused(ctx: JobContext, job: Job, route: Route, error: ProviderError
     elif error.kind in _NOT_THIS_ROUTE:
         await _leave_route(ctx, job, error)
     else:
-        await fail_video(ctx, job, failure_of(error))
+        await fail_video(ctx, job, failure_of(error, costs.of_rejection(route, job.rows.video, error)))
 
 
 async def _ambiguous(ctx: JobContext, job: Job, safety: SubmitSafety) -> None:

@@ -77,6 +77,11 @@ attempts = Table(
     Column("finished_at", BigInteger),
     Column("cost_micros", BigInteger),  # upstream cost: reported, or estimated from the price row
     Column("cost_source", String(12)),  # reported | estimated
+    # the same cost as the upstream counts it (decimal text), and the rate that made micro-USD of it
+    Column("cost_amount", String(48)),
+    Column("cost_currency", String(8)),  # USD | CNY | credit
+    Column("cost_rate", String(48)),
+    Column("gpu_ms", BigInteger),  # how long the device was busy, where the upstream tells
     UniqueConstraint("video_id", "n"),
     Index(
         "ix_attempts_slots",

@@ -1,16 +1,17 @@
 """A video is over, its attempt is not: see the upstream to its end, keep its slot, book its cost."""
 
 import structlog
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
+from gateway.jobs import costs
 from gateway.jobs.claims import end
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import add_notice, close_attempt, database_now
-from gateway.jobs.tables import attempts
+from gateway.videos.price_book import Cost
 from gateway.videos.stored import StoredRequest
-from providers.contract import Completed, ErrorKind, Failed, ProviderError, ReportedCost, Running, Status
+from providers.contract import Completed, ErrorKind, Failed, ProviderError, Running, Status
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +44,12 @@ async def watch(ctx: JobContext, job: Job) -> None:
     elif isinstance(status, Failed):
         await _finish(ctx, job, "failed", None)
     elif isinstance(status, Completed):
-        await _finish(ctx, job, "abandoned", status.cost, notice="the upstream finished a video nobody gets")
+        cost = costs.cost_of(route, video, status)
+        await _finish(ctx, job, "abandoned", cost, notice="the upstream finished a video nobody gets")
 
 
 async def _finish(
-    ctx: JobContext, job: Job, state: str, cost: ReportedCost | None, *, notice: str | None = None
+    ctx: JobContext, job: Job, state: str, cost: Cost | None, *, notice: str | None = None
 ) -> None:
     attempt, video = job.rows.attempt, job.rows.video
     if attempt is None:
@@ -56,13 +58,7 @@ async def _finish(
     def commit(conn: Connection) -> None:
         end(conn, job.lease)
         now = database_now(conn)
-        close_attempt(conn, attempt, video, state, now)
-        if cost is not None:
-            conn.execute(
-                update(attempts)
-                .where(attempts.c.id == attempt.id)
-                .values(cost_micros=cost.micros, cost_source="reported")
-            )
+        close_attempt(conn, attempt, video, state, now, **costs.columns_of(attempt, cost))
         if notice:
             add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
 

@@ -23,7 +23,7 @@ from gateway.videos.capabilities import text_of
 from gateway.videos.inputs import Accepted, Inputs
 from gateway.videos.insert import NewVideos, OverBudget, insert_videos, tell_exhausted
 from gateway.videos.lists import group_of
-from gateway.videos.quoting import Price, cheaper_rates
+from gateway.videos.quoting import Price
 from gateway.videos.request import VideoBody
 from gateway.videos.routing import Route
 from gateway.videos.states import State
@@ -233,8 +233,7 @@ def _stored(call: Call, plan: Plan, media: list[StoredMedia], seed: int | None) 
         watermark=call.principal.plan.watermark,
         retention_days=call.principal.plan.retention_days,
         cancel_fee_micros=to_micros(call.principal.plan.cancel_fee_usd),
-        price_per_second_micros=plan.price.per_second_micros,
-        rates=cheaper_rates(plan.routes, plan.price),
+        prices=plan.price.packed,
     )
     return request.model_dump(mode="json", exclude_defaults=True) | {"v": request.v}
 

@@ -13,7 +13,7 @@ from gateway.videos.capabilities import Demand, Selection, select
 from gateway.videos.create import Plan
 from gateway.videos.fields import ImageRef
 from gateway.videos.inputs import Accepted, Inputs
-from gateway.videos.quoting import check_max_cost, price_of, priced, warnings_of
+from gateway.videos.quoting import Prices, check_max_cost, shape_of, warnings_of, with_audio
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
@@ -26,6 +26,7 @@ class Planner:
 
     def __init__(self, catalogue: Catalogue, settings: Settings, inputs: Inputs, sources: Sources) -> None:
         self._catalogue = catalogue
+        self._prices = Prices()
         self._limits = settings.limits
         self._inputs = inputs
         self._sources = sources
@@ -126,6 +127,7 @@ class Planner:
             [model],
             routes,
             seconds=added or source.seconds,
+            source_seconds=source.seconds,
             total_seconds=total,
             size=source.size,
             parameters=parameters,
@@ -146,15 +148,26 @@ class Planner:
         size: str,
         parameters: dict[str, Any],
         media: Sequence[Accepted],
+        source_seconds: Decimal = Decimal(0),
         total_seconds: Decimal | None = None,
         source_video_id: str | None = None,
         pinned_attempt_id: str | None = None,
     ) -> Plan:
         names = tuple(model.id for model in models)
         check_plan(principal, names, seconds=total_seconds or seconds, size=size)
-        usable = priced(routes, principal.billing_mode)
-        price = price_of(usable, seconds)
+        routes, parameters = with_audio(routes, parameters)
+        shape = shape_of(
+            seconds,
+            size,
+            operation,
+            tier=body.service_tier,
+            parameters=parameters,
+            media=media,
+            source_seconds=source_seconds,
+        )
+        price = self._prices.priced(routes, shape, principal.margin, principal.billing_mode)
         check_max_cost(body.max_cost, price, body.n)
+        usable = tuple(each.route for each in price.routes)
         return Plan(
             operation=operation,
             body=body,
@@ -166,7 +179,7 @@ class Planner:
             price=price,
             parameters=parameters,
             media=tuple(media),
-            warnings=tuple(warnings_of(usable[0], size, media)),
+            warnings=tuple(warnings_of(usable, size, media)),
             source_video_id=source_video_id,
             pinned_attempt_id=pinned_attempt_id,
         )

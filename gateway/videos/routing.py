@@ -1,12 +1,15 @@
 """Which models this installation offers and by which upstreams: the catalogue behind every `model` field."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
+from billing.exchange import next_change
+from billing.prices import Shape
 from gateway.errors import NotFound, Unavailable
 from gateway.settings import Settings
+from gateway.videos.price_book import RouteBook, compile_book
 from providers.contract import Operation
 from providers.spec import ModelSpec, UpstreamSpec
 
@@ -24,6 +27,12 @@ class Route:
 
     upstream: UpstreamSpec
     spec: ModelSpec
+    book: RouteBook = field(compare=False, repr=False)
+
+    def shape(self, asked: Shape) -> Shape:
+        """What the route makes of a request that leaves the sound open."""
+        default = self.spec.default_audio
+        return asked if asked.audio is not None or default is None else replace(asked, audio=default)
 
     @property
     def local(self) -> bool:
@@ -74,6 +83,8 @@ class Catalogue:
         self._today = today
         self._upstreams = {upstream.name: upstream for upstream in settings.upstreams}
         self._models: dict[str, Model] = {}
+        self._rates = settings.billing.exchange_rates
+        self._rates_change: date | None = None
         self.revision = 0
         self._rebuild()
 
@@ -105,6 +116,8 @@ class Catalogue:
 
         NotFound (model_not_found) for an unknown or retired name, Unavailable while there is no model at all.
         """
+        today = self._today()
+        self._follow_rates(today)
         name = self._target(model)
         if name is None:
             raise Unavailable(
@@ -118,7 +131,7 @@ class Catalogue:
                 param=param,
                 code="model_not_found",
             )
-        routes = _open_routes(found, self._today())
+        routes = _open_routes(found, today)
         if not routes:
             raise NotFound(
                 f"The model '{name}' was shut down on {found.shutdown_date}; GET /v1/models lists its successors.",
@@ -129,6 +142,7 @@ class Catalogue:
 
     def find(self, model: str) -> tuple[Route, ...]:
         """List the routes of an exact name, retired or not (running jobs go on); empty for an unknown one."""
+        self._follow_rates(self._today())
         found = self._models.get(model)
         return found.routes if found is not None else ()
 
@@ -160,11 +174,19 @@ class Catalogue:
         local = next((model for model in models if model.local), None)
         return local.id if local is not None else (models[0].id if models else None)
 
+    def _follow_rates(self, today: date) -> None:
+        """Compile the price books anew once another exchange rate's day has come."""
+        if self._rates_change is not None and self._rates_change <= today:
+            self._rebuild()
+
     def _rebuild(self) -> None:
         routes: dict[str, list[Route]] = {}
+        today = self._today()
         for upstream in self._upstreams.values():
             for spec in upstream.models:
-                routes.setdefault(spec.id, []).append(Route(upstream, spec))
+                book = compile_book(upstream, spec, self._rates, today)
+                routes.setdefault(spec.id, []).append(Route(upstream, spec, book))
+        self._rates_change = next_change(self._rates, today)
         self._models = {name: Model(name, tuple(found)) for name, found in routes.items()}
         self.revision += 1
 

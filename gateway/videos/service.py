@@ -5,22 +5,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from billing.money import format_usd
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, NotFound
 from gateway.events import Hints
 from gateway.idempotency.service import Claim
 from gateway.media.pool import MediaTools
-from gateway.principal import Principal
+from gateway.principal import Principal, Scope
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.videos import lists, removal
-from gateway.videos.capabilities import text_of
 from gateway.videos.characters import Characters
-from gateway.videos.create import Call, Creation, Plan
+from gateway.videos.create import Call, Creation
 from gateway.videos.inputs import Inputs
 from gateway.videos.planning import Planner
+from gateway.videos.quotes import quote
 from gateway.videos.request import EditBody, ExtendBody, RemixBody, parse, parse_create
 from gateway.videos.routing import Catalogue
 from gateway.videos.sources import Sources
@@ -67,7 +66,7 @@ class VideoService:
     async def quote(self, principal: Principal, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Tell what a create with the same body would cost and where it would run; runs nothing."""
         async with self._planner.generate(principal, parse_create(fields)) as plan:
-            return _quote(plan)
+            return quote(plan, costs=Scope.OPERATOR in principal.scopes)
 
     async def remix(self, call: Call, video_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Make a new version of a video from another prompt."""
@@ -172,25 +171,3 @@ def _existing(video: dict[str, Any] | None, video_id: str) -> dict[str, Any]:
 
 def _not_found(video_id: str) -> NotFound:
     return NotFound(f"No video '{video_id[:100]}' in this project.", param="video_id", code="video_not_found")
-
-
-def _quote(plan: Plan) -> dict[str, Any]:
-    route, n = plan.routes[0], plan.body.n
-    known = route.spec.price_per_second_usd is not None
-    total = format_usd(plan.price.video_micros * n)
-    return {
-        "object": "video.quote",
-        "model": plan.models[0],
-        "seconds": text_of(plan.total_seconds),
-        "size": plan.size,
-        "n": n,
-        "price": {
-            "currency": "usd",
-            "unit": "second",
-            "amount": format_usd(plan.price.per_second_micros) if known else None,
-        },
-        "cost": {"currency": "usd", "amount": total},
-        "hold": {"currency": "usd", "amount": total},
-        "route": {"upstream": route.upstream.name, "model": route.spec.upstream_id},
-        "warnings": list(plan.warnings),
-    }

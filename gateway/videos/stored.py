@@ -5,12 +5,21 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from billing.agreed import unpack
+from billing.money import to_decimal
+from billing.prices import Agreed, Rate, Shape, price_micros
 from providers.contract import MediaRole
 
 
 def route_key(upstream: str, upstream_model: str) -> str:
-    """Name a route in `StoredRequest.rates`."""
+    """Name a route in `StoredRequest.prices` and `rates`."""
     return f"{upstream}/{upstream_model}"
+
+
+def pixels_of(size: str) -> tuple[int, int] | None:
+    """Read "1280x720"; None where the size of a source was never known."""
+    width, _, height = size.partition("x")
+    return (int(width), int(height)) if width.isdecimal() and height.isdecimal() else None
 
 
 class StoredMedia(BaseModel):
@@ -31,8 +40,9 @@ class StoredRequest(BaseModel):
 
     `seconds` is what the upstream is asked to make (for an extension the added seconds, while the row's column
     holds the stitched total). `pinned_attempt_id` names the source's attempt where the model needs its handle.
-    `models` are the public model names to try, in order. What was held is the dearest route's price; `rates` has the
-    routes that are cheaper, as priced when the video was accepted.
+    `models` are the public model names to try, in order. What was held is the dearest route's price. `prices` is what
+    was agreed (see `gateway.videos.quoting.Price`); earlier releases wrote a price per second and the `rates` of
+    the routes that are cheaper.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,9 +61,50 @@ class StoredRequest(BaseModel):
     watermark: bool = False  # the plan's terms when the video was accepted, as the next two
     retention_days: float | None = None
     cancel_fee_micros: int = 0
+    prices: dict[str, Any] | None = None
     price_per_second_micros: int = 0
     rates: dict[str, int] = Field(default_factory=dict)
 
-    def rate(self, upstream: str, upstream_model: str) -> int:
-        """Micro-USD a second on the route that delivered: its own where it differs from what was held."""
-        return self.rates.get(route_key(upstream, upstream_model), self.price_per_second_micros)
+    def agreed(self, upstream: str, upstream_model: str) -> Agreed | None:
+        """What a video costs on the route that delivered; None where it is free because nobody knew.
+
+        A route that came later costs what the dearest of the agreed ones does.
+        """
+        key = route_key(upstream, upstream_model)
+        if self.prices is None:
+            micros = self.rates.get(key, self.price_per_second_micros)
+            return Agreed((Rate("output_second", to_decimal(micros)),))
+        routes = self.prices["routes"]
+        if key in routes:
+            return unpack(routes[key])
+        if self.prices.get("free") or not routes:
+            return None
+        return max(map(unpack, routes.values()), key=lambda each: price_micros(each.rates, self.shape()))
+
+    def is_agreed(self, upstream: str, upstream_model: str) -> bool:
+        """Whether the route's price was agreed, or none is needed."""
+        told = self.prices or {"routes": ()}
+        return bool(told.get("free")) or route_key(upstream, upstream_model) in told["routes"]
+
+    def rejection_charged(self, upstream: str, upstream_model: str) -> bool:
+        """Whether what the upstream's moderation refuses is charged, as told when the video was accepted."""
+        routes = {} if self.prices is None else self.prices["routes"]
+        return bool(routes.get(route_key(upstream, upstream_model), {}).get("rejection"))
+
+    def shape(self, operation: str = "generate") -> Shape:
+        """What was priced."""
+        told = self.prices or {}
+        # an earlier release priced by the second alone, so there an unknown size is no obstacle
+        width, height = pixels_of(self.size) or ((0, 0) if self.prices is not None else (1, 1))
+        length = told.get("input_seconds", "0")
+        return Shape(
+            self.seconds,
+            width,
+            height,
+            audio=self.parameters.get("audio"),
+            operation=operation,
+            service_tier=told.get("tier", "default"),
+            fps=self.parameters.get("fps"),
+            input_images=told.get("images", 0),
+            input_seconds=None if length is None else Decimal(length),
+        )

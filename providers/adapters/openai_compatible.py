@@ -102,7 +102,7 @@ class OpenAICompatible:
         if state == "completed":
             url = video.get("url")
             outputs = {"url": url} if isinstance(url, str) and url.startswith(("http://", "https://")) else {}
-            return Completed(outputs, answers.reported_cost(video))
+            return Completed(outputs, answers.reported_cost(video), answers.gpu_seconds(video))
         raise ProviderError(
             ErrorKind.UNKNOWN_STATE, f"the upstream reports the unknown state '{answers.clean(state)}'"
         )

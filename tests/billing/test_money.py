@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.money import LARGEST, format_usd, parse_usd, to_decimal, to_micros
-from billing.prices import UnknownPrice, billable_seconds, price_micros
+from billing.prices import billable_seconds
 
 MICROS = st.integers(-LARGEST, LARGEST)
 
@@ -32,14 +32,6 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 def test_half_a_micro_goes_up_once() -> None:
     assert to_micros(Decimal("0.0000005")) == 1
     assert to_micros(Decimal("0.00000049")) == 0
-
-
-def test_a_missing_price_or_length_is_an_error_never_zero() -> None:
-    with pytest.raises(UnknownPrice):
-        price_micros(None, Decimal(4))
-    for seconds in ("0", "-1", "NaN", "Infinity"):
-        with pytest.raises(UnknownPrice):
-            price_micros(Decimal("0.1"), Decimal(seconds))
 
 
 @given(st.decimals("0.01", "600", places=2), st.integers(0, 700_000))

@@ -75,7 +75,8 @@ def _money(conn: Connection, by_id: dict[str, Any]) -> list[str]:
     for video_id, row in by_id.items():
         if row["state"] not in TERMINAL:
             continue
-        end = "capture" if row["state"] == "completed" else "release"
+        # a failed video costs only what was agreed for that: a cancel fee, a passed-on charge on rejection
+        end = "capture" if row["state"] == "completed" or row["cost_micros"] else "release"
         if sorted(kinds.get(video_id, [])) != sorted(["hold", end]):
             problems.append(f"{row['state']} video {video_id} has ledger entries {kinds.get(video_id)}")
     return problems

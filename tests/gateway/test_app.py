@@ -6,6 +6,7 @@ import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,10 @@ def test_models_with_slashes_and_aliases(gateway):
         model = client.models.retrieve(name)
         assert (model.id, model.owned_by, model.created) == ("acme/fast", "acme", 1769904000)
     extra: Any = listed[0].model_extra
-    assert extra["prices"] == [{"upstream": "acme", "unit": "second", "usd": "0.10"}]
+    (price,) = extra["prices"]
+    assert (price["upstream"], price["unit"], price["usd"]) == ("acme", "output_second", "0.10")
+    assert price["source"] == "price_per_second_usd in the configuration"
+    assert date.fromisoformat(price["as_of"])
     assert "sora-2" in extra["aliases"]
     assert extra["capabilities"]["sizes"][0] == "720x1280"
     with pytest.raises(openai.NotFoundError, match="acme/fast"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ def result(worker: httpx.Client, video: dict[str, Any], path: Path) -> Path:
     video = follow(worker, video)[-1]
     assert (video["status"], video["error"], video["progress"]) == ("completed", None, 100)
     assert video["expires_at"] > video["completed_at"] >= video["created_at"]
+    assert 0 < Decimal(video["usage"]["gpu_seconds"]) < 60
     answer = worker.get(f"/videos/{video['id']}/content")
     assert answer.headers["content-type"] == "video/mp4"
     assert int(answer.headers["content-length"]) == len(answer.content)

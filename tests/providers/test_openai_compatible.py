@@ -246,6 +246,22 @@ async def test_reported_cost(door: HttpDoor, extra: dict[str, Any], cost: Report
 
 
 @pytest.mark.parametrize(
+    ("usage", "seconds"),
+    [
+        ({"gpu_seconds": "12.345"}, Decimal("12.345")),
+        ({"gpu_seconds": 3}, Decimal(3)),
+        ({"gpu_seconds": 0.25}, Decimal("0.25")),
+        *[({"gpu_seconds": bad}, None) for bad in (None, True, "soon", "NaN", "Infinity", -1, [1])],
+        (None, None),
+        ("3", None),
+    ],
+)
+async def test_gpu_seconds(door: HttpDoor, usage: Any, seconds: Decimal | None) -> None:
+    status = await polled({"status": "completed", "usage": usage}, door)
+    assert status == Completed({}, None, seconds)
+
+
+@pytest.mark.parametrize(
     ("error", "kind", "message"),
     [
         ({"code": "moderation_blocked", "message": "No."}, ErrorKind.MODERATION_BLOCKED, "No."),

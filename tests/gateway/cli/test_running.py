@@ -45,6 +45,7 @@ def test_models_as_a_table(beside: Command):
     header, *rows = shown.stdout.splitlines()
     assert header.split()[:2] == ["MODEL", "UPSTREAM"]
     assert rows[0].split()[:3] == [MODEL, "acme", "4,8,12"]
+    assert "0.10/output_second" in rows[0]
     assert json.loads(beside("models", "--json").stdout)[0]["id"] == MODEL
 
 

@@ -65,6 +65,8 @@ class Engine:
             pinned_attempt_id=changes.pop("pinned_attempt_id", None),
             price_per_second_micros=PRICE,
             rates=changes.pop("rates", {}),
+            prices=changes.pop("prices", None),
+            cancel_fee_micros=changes.pop("cancel_fee_micros", 0),
             concurrent_videos=changes.pop("concurrent_videos", None),
             media=changes.pop("media", []),
             webhook_url=changes.pop("webhook_url", None),
@@ -152,9 +154,9 @@ class Engine:
         def read(conn: Connection) -> None:
             assert verify_ledger(conn) == []
             assert list(conn.execute(select(slot_rows.c.name).where(slot_rows.c.used != 0))) == []
-            for row in conn.execute(select(videos.c.id, videos.c.state)).all():
+            for row in conn.execute(select(videos.c.id, videos.c.state, videos.c.cost_micros)).all():
                 kinds = conn.execute(select(entries.c.kind).where(entries.c.subject == row.id)).scalars()
-                end = "capture" if row.state == "completed" else "release"
+                end = "capture" if row.state == "completed" or row.cost_micros else "release"
                 assert sorted(kinds) == sorted(["hold", end])
 
         await self.no_jobs_left()

@@ -32,7 +32,7 @@ async def test_create_writes_the_video_its_job_and_its_hold(world: World):
     row = await world.row(video["id"])
     request = StoredRequest.model_validate(row.request)
     assert (request.models, request.parameters) == (["acme/fast"], {"seed": 7})
-    assert request.price_per_second_micros == 100_000
+    assert request.prices == {"routes": {"acme/fast-1": {"rates": [["output_second", "0.1"]]}}, "free": True}
     assert 0 <= row.deadline - row.created_at - 24 * 3_600_000 < 5_000
     (job,) = await world.rows(jobs)
     assert (job.id, job.kind, job.state, job.priority) == (video["id"], "video", "queued", 10)
@@ -262,8 +262,9 @@ async def test_a_quote_runs_nothing(world: World):
         world.principal, {"prompt": "x", "seconds": 8, "n": 2, "model": "acme/fast"}
     )
     assert quote["cost"] == quote["hold"] == {"currency": "usd", "amount": "1.600000"}
-    assert quote["price"] == {"currency": "usd", "unit": "second", "amount": "0.100000"}
     assert quote["route"] == {"upstream": "acme", "model": "fast-1"}
+    (line,) = quote["routes"][0]["price"]["lines"]
+    assert line == {"unit": "output_second", "quantity": "8", "unit_price": "0.1", "amount": "0.800000"}
     assert (quote["seconds"], quote["size"], quote["n"]) == ("8", "720x1280", 2)
     assert not await world.rows(videos)
     assert await world.db.read(lambda conn: conn.execute(select(entries)).first()) is None

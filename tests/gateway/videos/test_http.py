@@ -81,6 +81,9 @@ async def test_the_same_video_by_json_and_by_form(site: Site):
         again = await site.http.get(f"/v1/videos/{video.id}")
         assert again.json() == answer.json()
         assert again.headers["openai-poll-after-ms"] == "2000"
+        for each in (answer, again):
+            assert each.headers["x-onereel-cost"] == "0.800000"
+            assert each.headers["x-onereel-cost-status"] == "held"
     page = VideoList.model_validate((await site.http.get("/v1/videos?limit=1")).json(), strict=True)
     assert (len(page.data), page.has_more, page.last_id) == (1, True, page.data[0].id)
 
@@ -103,8 +106,12 @@ async def test_retries_and_keys_by_header(site: Site):
 
 
 async def test_quote_cancel_and_delete(site: Site):
-    quote = Quote.model_validate((await site.http.post("/v1/videos/quote", json={"prompt": "x"})).json())
-    assert quote.cost.amount == "0.400000"
+    quoted = await site.http.post("/v1/videos/quote", json={"prompt": "x", "n": 2})
+    quote = Quote.model_validate(quoted.json(), strict=True)
+    assert quote.cost.amount == quote.hold.amount == quoted.headers["x-onereel-cost"] == "0.800000"
+    assert quoted.headers["x-onereel-cost-status"] == "quoted"
+    assert quote.routes[0].price is not None
+    assert (quote.routes[0].price.amount, quote.routes[0].price.rule) == ("0.400000", "explicit")
     video_id = (await site.http.post("/v1/videos", json={"prompt": "x"})).json()["id"]
     cancelled = await site.http.post(f"/v1/videos/{video_id}/cancel")
     assert (cancelled.status_code, cancelled.json()["id"]) == (200, video_id)
