@@ -5,7 +5,21 @@ from typing import Literal
 import uuid_utils
 
 Prefix = Literal[
-    "video", "file", "char", "key", "evt", "att", "org", "proj", "we", "grp", "req", "led", "act", "whd"
+    "video",
+    "file",
+    "char",
+    "key",
+    "evt",
+    "att",
+    "org",
+    "proj",
+    "we",
+    "grp",
+    "req",
+    "led",
+    "act",
+    "whd",
+    "rch",
 ]
 
 

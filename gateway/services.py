@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.billing.stripe import StripeService
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
@@ -40,6 +41,7 @@ class Services:
     files: FileService
     webhooks: WebhookService
     callbacks: Callbacks
+    stripe: StripeService
     hints: Hints
     metrics: Metrics
     upload_dir: Path

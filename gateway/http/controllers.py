@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar import Controller
 
+from gateway.http.billing_stripe import StripeController
 from gateway.http.callbacks import CallbacksController
 from gateway.http.content import ContentController
 from gateway.http.files import FilesController
@@ -23,4 +24,5 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     ProjectsController,
     ApiKeysController,
     OrganizationsController,
+    StripeController,
 )
