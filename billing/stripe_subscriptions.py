@@ -15,6 +15,7 @@ PAYMENT_FAILED: Final = "payment_failed"
 _INVOICE_RANKS: Final = {"open": 1, "failed": 2, "uncollectible": 3, "void": 4, "paid": 5}
 _UNPAID: Final = ("failed", "uncollectible")
 _BAD: Final = ("past_due", "unpaid", "canceled", "incomplete_expired", "paused")
+_MENDED: Final = ("incomplete", "past_due", "unpaid", "active")
 _STATUS_RANKS: Final = {
     "incomplete": 0,
     "past_due": 1,
@@ -117,7 +118,7 @@ def _credit(conn: Connection, organization_id: str, invoice: dict[str, Any], now
 def _bring_back(
     conn: Connection, organization_id: str, invoice_id: str, subscription_id: str, event_at: int
 ) -> None:
-    """A payment of the last open invoice ends past_due, also when the subscription's own event is lost or late."""
+    """The payment of the last open invoice ends past_due up to now: the subscription's own events may be lost or late."""
     row = find(conn, organization_id)
     others = conn.scalar(
         select(objects.c.id)
@@ -129,8 +130,9 @@ def _bring_back(
         )
         .limit(1)
     )
-    late = row is not None and row.subscription_status in ("past_due", "unpaid", "incomplete")
-    if row is None or others is not None or not late or row.subscription_id != subscription_id:
+    if row is None or others is not None or row.subscription_id != subscription_id:
+        return
+    if row.subscription_status not in _MENDED:
         return
     if event_at >= row.subscription_event_at:
         _set_status(conn, organization_id, "active", event_at)

@@ -31,7 +31,9 @@ def _decimal(value: Any) -> Decimal:
         amount = Decimal(value if isinstance(value, str) else "")
     except InvalidOperation:
         raise ValueError('must be an amount in USD as text, such as "25.00"') from None
-    if not amount.is_finite() or amount != amount.quantize(Decimal("0.01")):
+    if not amount.is_finite() or abs(amount) > LARGEST:
+        raise ValueError(f"must be at most {LARGEST} USD")
+    if amount != amount.quantize(Decimal("0.01")):
         raise ValueError("must have at most two decimal places")
     return amount
 
