@@ -22,6 +22,12 @@ def find(conn: Connection, organization_id: str) -> Any | None:
     return conn.execute(query).one_or_none()
 
 
+def lock(conn: Connection, organization_id: str) -> Any | None:
+    """Lock the organization's row. Whoever changes money of an organization takes this lock first, if any."""
+    query = select(customers).where(customers.c.organization_id == organization_id)
+    return conn.execute(query.with_for_update()).one_or_none()
+
+
 def organization_of(conn: Connection, customer_id: str | None) -> str | None:
     """Find whose customer it is; None for one that is not ours."""
     if not customer_id:
@@ -120,6 +126,7 @@ class Recharge:
     tries: int
     answers: int
     fence: int
+    created_at: int
 
     @property
     def key(self) -> str:
@@ -201,6 +208,7 @@ def claim_recharge(conn: Connection, now: int, lease_ms: int) -> Recharge | None
         row.tries,
         row.answers,
         row.fence,
+        row.created_at,
     )
 
 
@@ -223,6 +231,8 @@ def close_recharge(
     conn: Connection, recharge_id: str, now: int, *, payment_intent_id: str | None, error: str | None = None
 ) -> bool:
     """End a recharge, once. A failure waits longer each time; after MAX_FAILURES the recharge is switched off."""
+    organization_id = conn.scalar(select(recharges.c.organization_id).where(recharges.c.id == recharge_id))
+    row = None if organization_id is None else lock(conn, organization_id)
     ended = conn.execute(
         update(recharges)
         .where(recharges.c.id == recharge_id, recharges.c.state == "open")
@@ -234,11 +244,9 @@ def close_recharge(
             lease_until=0,
             finished_at=now,
         )
-        .returning(recharges.c.organization_id)
-    ).one_or_none()
-    if ended is None:
+    )
+    if ended.rowcount != 1:
         return False
-    row = find(conn, ended.organization_id)
     if row is None or row.recharge_id != recharge_id:
         return True
     values: dict[str, Any] = {"recharge_id": None, "recharge_error": None, "recharge_failures": 0}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from billing.stripe_customers import close_recharge, forget_card, organization_of, set_card
+from billing.stripe_customers import close_recharge, forget_card, lock, organization_of, set_card
 from billing.stripe_payments import (
     Payment,
     charge_refunded,
@@ -100,6 +100,16 @@ def record_failure(conn: Connection, event: Event, error: str, now: int) -> None
     )
 
 
+def purge(conn: Connection, before_ms: int, limit: int = 500) -> int:
+    """Delete events that were handled and arrived before the time; Stripe sends none again after 30 days."""
+    old = (
+        select(events.c.id)
+        .where(events.c.state.in_(("handled", "ignored")), events.c.received_at < before_ms)
+        .limit(limit)
+    )
+    return conn.execute(delete(events).where(events.c.id.in_(old))).rowcount
+
+
 def _inserted(conn: Connection, event: Event, now: int) -> Any:
     """The event's row, locked: a second delivery waits here for the first."""
     make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
@@ -142,6 +152,7 @@ def payment_of(intent: Mapping[str, Any]) -> Payment | None:
 
 
 def _credit(conn: Connection, payment: Payment, now: int) -> bool:
+    lock(conn, payment.organization_id)
     credited = credit_payment(conn, payment, now)
     if credited:  # it may have ended a suspension that stood before one for an unpaid invoice
         decide_suspension(conn, payment.organization_id)

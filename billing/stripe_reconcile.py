@@ -150,7 +150,7 @@ def _sessions(listed: Money, booked: Mapping[str, _Booked]) -> list[Difference]:
     found: list[Difference] = []
     for session in listed.sessions:
         metadata = session.get("metadata") or {}
-        intent = session.get("payment_intent")
+        intent = session.get("payment_intent") or ""
         if metadata.get("onereel") != "top_up" or session.get("payment_status") != "paid":
             continue
         in_time = listed.since <= session["created"] * 1000 < listed.until

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select, update
 
 from billing.ledger_moves import restore, suspend, top_up
-from billing.stripe_customers import find, organization_of
+from billing.stripe_customers import find, lock, organization_of
 from billing.stripe_payments import CENT_MICROS, Known, micros_of, remember
 from billing.stripe_tables import customers, objects
 from billing.tables import balances
@@ -48,7 +48,7 @@ def invoice_changed(conn: Connection, invoice: dict[str, Any], status: str, even
     subscription_id = subscription_of(invoice)
     if organization_id is None or subscription_id is None:
         return
-    _lock(conn, organization_id)
+    lock(conn, organization_id)
     known = Known(
         invoice["id"],
         "invoice",
@@ -72,8 +72,8 @@ def subscription_changed(conn: Connection, subscription: dict[str, Any], event_a
     organization_id = organization_of(conn, subscription.get("customer"))
     if organization_id is None:
         return
-    row = _lock(conn, organization_id)
-    if row.subscription_id != subscription["id"]:
+    row = lock(conn, organization_id)
+    if row is None or row.subscription_id != subscription["id"]:
         return
     status = subscription["status"]
     newer = (event_at, _STATUS_RANKS.get(status, 1))
@@ -144,10 +144,3 @@ def _set_status(conn: Connection, organization_id: str, status: str, event_at: i
         .where(customers.c.organization_id == organization_id)
         .values(subscription_status=status, subscription_event_at=event_at)
     )
-
-
-def _lock(conn: Connection, organization_id: str) -> Any:
-    """One event of an organization at a time."""
-    return conn.execute(
-        select(customers).where(customers.c.organization_id == organization_id).with_for_update()
-    ).one()

@@ -1,6 +1,7 @@
 """Sends usage to Stripe's meters: every entry once, under its own id, within Stripe's windows."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, select
 from billing import meters
 from billing.meters import Claimed
 from billing.stripe_client import Stripe, StripeError, StripeRefused, StripeUnavailable
+from billing.stripe_events import purge
 from billing.stripe_tables import meter_events
 from gateway.clock import Clock
 from gateway.db import Database
@@ -23,7 +25,9 @@ BACKOFF_SECONDS: Final = (5, 30, 120, 600, 1_800, 3_600)
 """Waits between tries; the last is repeated until a window closes."""
 
 _LEASE_MS: Final = 120_000  # a request is over in 20 s, also at the end of a batch
-_CLOCK_MS: Final = 60_000  # how far our clock may be ahead of Stripe's
+_STOP_SECONDS: Final = 10.0
+_KEPT_MS: Final = 90 * 24 * 3_600_000  # events of the inbox
+_PURGE_SECONDS: Final = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +58,32 @@ class MeterOutbox:
         self._at_once = asyncio.Semaphore(self._options.concurrency)
         self._owner = uuid4().hex
         self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self._purge_at = clock.monotonic() + _PURGE_SECONDS
 
     async def run(self) -> None:
         """Send until `stop`."""
-        while not self._stopping.is_set():
-            try:
-                busy = await self.once()
-            except Exception:
-                log.exception("meter_event.claim_failed")
-                busy = False
-            if not busy:
-                await self._rest()
+        self._ended.clear()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    busy = await self.once()
+                    await self._purge()
+                except Exception:
+                    log.exception("meter_event.claim_failed")
+                    busy = False
+                if not busy:
+                    await self._rest()
+        finally:
+            self._ended.set()
 
     async def stop(self) -> None:
-        """Claim nothing more; the batch under way ends."""
+        """Claim nothing more; the batch under way ends, or is left to its lease."""
         self._stopping.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._ended.wait()
 
     async def once(self) -> bool:
         """Send one batch of what is due; False if nothing was."""
@@ -81,6 +96,13 @@ class MeterOutbox:
         )
         await asyncio.gather(*[self._send(item) for item in items])
         return bool(items)
+
+    async def _purge(self) -> None:
+        if self._clock.monotonic() < self._purge_at:
+            return
+        before = self._clock.now_ms() - _KEPT_MS
+        deleted = await self._db.write(lambda conn: purge(conn, before), background=True)
+        self._purge_at = self._clock.monotonic() + (1.0 if deleted else _PURGE_SECONDS)
 
     async def _rest(self) -> None:
         try:
@@ -102,7 +124,7 @@ class MeterOutbox:
             await self._give_up(item, missed, now)
             return
         try:
-            await self._request(item, now)
+            await self._request(item)
         except StripeRefused as error:
             if item.task == "send" and _has_it(error):
                 await self._record(lambda conn: meters.done(conn, item, database_now(conn)))
@@ -113,7 +135,7 @@ class MeterOutbox:
         else:
             await self._record(lambda conn: meters.done(conn, item, database_now(conn)))
 
-    async def _request(self, item: Claimed, now: int) -> None:
+    async def _request(self, item: Claimed) -> None:
         if item.task == "adjust":
             await self._stripe.adjust_meter_event(
                 {"event_name": self._event_name, "type": "cancel", "cancel": {"identifier": item.id}},
@@ -124,7 +146,7 @@ class MeterOutbox:
             {
                 "event_name": self._event_name,
                 "identifier": item.id,
-                "timestamp": min(item.occurred_at, now - _CLOCK_MS) // 1000,
+                "timestamp": item.occurred_at // 1000,
                 "payload": {"stripe_customer_id": item.customer_id, "value": str(item.value)},
             },
             item.key,

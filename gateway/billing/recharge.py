@@ -1,6 +1,7 @@
 """Automatic recharge: charges the saved card once when prepaid credit falls below its threshold."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 _LEASE_MS: Final = 120_000  # a charge is over in 20 s
 _BACKOFF_MS: Final = (10_000, 60_000, 300_000, 1_800_000, 3_600_000)
 _PROCESSING_MS: Final = 3_600_000
+_CLOCKS_MS: Final = 3_600_000  # how far our clock may be ahead of Stripe's
+_STOP_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,30 @@ class Recharges:
         self._stripe = stripe
         self._options = options or RechargeOptions()
         self._stopping = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     async def run(self) -> None:
         """Recharge until `stop`."""
-        while not self._stopping.is_set():
-            try:
-                busy = await self.once()
-            except Exception:
-                log.exception("recharge.failed")
-                busy = False
-            if not busy:
-                await self._rest()
+        self._ended.clear()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    busy = await self.once()
+                except Exception:
+                    log.exception("recharge.failed")
+                    busy = False
+                if not busy:
+                    await self._rest()
+        finally:
+            self._ended.set()
 
     async def stop(self) -> None:
-        """End after the recharge under way."""
+        """Begin no other; the recharge under way ends, or is left to its lease."""
         self._stopping.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._ended.wait()
 
     async def once(self) -> bool:
         """Begin and carry out one recharge; False if there was nothing to do."""
@@ -97,7 +109,8 @@ class Recharges:
         """Find what an earlier try of this recharge has made: it may have been charged without our knowing."""
         if item.fence == 1:
             return None
-        async for each in self._stripe.every("payment_intents", customer=item.customer_id):
+        since = {"gte": (item.created_at - _CLOCKS_MS) // 1000}
+        async for each in self._stripe.every("payment_intents", customer=item.customer_id, created=since):
             if (each.get("metadata") or {}).get("recharge_id") == item.id:
                 return each
         return None

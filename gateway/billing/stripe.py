@@ -22,6 +22,7 @@ from billing.stripe_events import (
     record_failure,
 )
 from billing.stripe_payments import CENT_MICROS
+from billing.stripe_subscriptions import decide_suspension
 from billing.tables import balances
 from gateway.billing.stripe_account import Account, EventFailed, StripeNotConfigured, told_to_clients
 from gateway.billing.stripe_forms import CheckoutForm, PortalForm, RechargeForm
@@ -219,6 +220,7 @@ class StripeService:
                 customers.set_subscription(
                     conn, organization_id, subscription["id"], subscription["status"], now
                 )
+                decide_suspension(conn, organization_id)
             record(conn, claim, 200, answer, now)
 
         await self._db.write(write)

@@ -30,8 +30,8 @@ USD = 1_000_000
 
 def settings_of(double: StripeDouble) -> StripeAccount:
     return StripeAccount(
-        api_key=API_KEY,  # type: ignore[arg-type]  # pydantic makes the secret
-        webhook_secret=SECRET,  # type: ignore[arg-type]
+        api_key=API_KEY,
+        webhook_secret=SECRET,
         api_base=double.base_url,
         meter_price=PRICE,
         success_url="https://shop.example/paid",
@@ -103,7 +103,7 @@ class Shop:
     async def steps(self, kind: str) -> int:
         """How many entries of a kind the ledger has."""
         query = select(func.count()).select_from(entries).where(entries.c.kind == kind)
-        return int(await self.db.read(lambda conn: conn.scalar(query)) or 0)
+        return await self.db.read(lambda conn: conn.execute(query).scalar_one())
 
     async def state_of(self, event: dict[str, Any]) -> Any:
         query = select(events).where(events.c.id == event["id"])

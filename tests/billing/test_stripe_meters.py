@@ -88,7 +88,7 @@ async def test_a_crash_between_send_and_mark_sends_the_same_identifier_again(sho
     outbox = shop.meter_outbox()
     now = shop.clock.now_ms()
     claimed = await shop.db.write(lambda conn: meters.claim(conn, "dying", now, 1000, 8))
-    await outbox._request(claimed[0], now)  # the process ends here: nothing is marked
+    await outbox._request(claimed[0])  # the process ends here: nothing is marked
     assert (await row_of(shop, entry)).state == "pending"
     await change(shop, lease_until=0)
     assert await shop.meter_outbox().once()

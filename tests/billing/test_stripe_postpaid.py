@@ -168,3 +168,32 @@ async def test_invoices_are_listed_with_their_documents(shop: Shop) -> None:
     assert not rest.has_more
     assert rest.data[0]["total_usd"] == "1.00"
     assert rest.data[0]["hosted_invoice_url"].startswith("https://")
+
+
+async def test_a_new_subscription_ends_the_suspension_for_the_old_one(shop: Shop) -> None:
+    old = await shop.subscribe()
+    shop.double.world.offset += 5
+    shop.double.world.set_subscription(old, "canceled")
+    await shop.hear()
+    assert (await shop.balance()).suspended == "payment_failed"
+    new = await shop.service.subscribe(ORG)
+    assert new["id"] != old
+    assert (await shop.balance()).suspended is None
+    shop.double.world.set_subscription(old, "unpaid")  # of no interest any more
+    await shop.hear()
+    assert (await shop.balance()).suspended is None
+
+
+async def test_an_unpaid_invoice_is_not_forgotten_when_a_debt_is_paid(shop: Shop) -> None:
+    """Two reasons to be suspended, of which the balance names one: paying for one leaves the other."""
+    subscription = await shop.subscribe()
+    intent = await shop.top_up("20.00")
+    await shop.spend_down(0)
+    shop.double.world.dispute(intent, 2000)
+    invoice = shop.double.world.invoice(subscription, 4000)
+    shop.double.world.invoice_fails(invoice["id"])
+    await shop.hear()
+    assert (await shop.balance()).suspended == "receivable"
+    await shop.top_up("20.00")
+    paid = await shop.balance()
+    assert (paid.receivable, paid.suspended) == (0, "payment_failed")

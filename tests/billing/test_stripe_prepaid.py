@@ -2,11 +2,14 @@
 
 import asyncio
 import itertools
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from billing.stripe_client import API_VERSION, CardDeclined, StripeRefused, StripeUnavailable
+from billing.stripe_events import HANDLED_TYPES, purge
 from gateway.billing.stripe_forms import CheckoutForm
 from gateway.errors import ApiError, BadRequest
 from tests.billing.stripe_double import StripeDouble
@@ -256,3 +259,24 @@ def test_the_pinned_version_is_the_one_that_the_package_s_types_describe() -> No
     from stripe._api_version import _ApiVersion
 
     assert _ApiVersion.CURRENT == API_VERSION
+
+
+def test_the_page_names_every_event_to_subscribe_to() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "stripe.md").read_text()
+    named = set(re.findall(r"^ {3}([a-z_.]+(?: +[a-z_.]+)*)$", page, re.MULTILINE))
+    assert {word for line in named for word in line.split()} == set(HANDLED_TYPES)
+
+
+async def test_handled_events_go_after_their_time_and_failed_ones_stay(shop: Shop) -> None:
+    await shop.top_up("10.00")
+    broken: dict[str, Any] = shop.double.world.emit(
+        "refund.created", {"id": "re_1", "payment_intent": "pi_1"}
+    )
+    with pytest.raises(ApiError):
+        await shop.tell(broken)
+    later = shop.clock.now_ms() + 1000
+    assert await shop.db.write(lambda conn: purge(conn, later - 10_000_000)) == 0
+    assert await shop.db.write(lambda conn: purge(conn, later)) == 2
+    assert (await shop.state_of(broken)).state == "failed"
+    await shop.hear(*[each for each in shop.double.world.events if each is not broken])
+    assert (await shop.balance()).available == 10 * USD  # known to be credited all the same
