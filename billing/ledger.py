@@ -3,122 +3,162 @@
 Every function takes the caller's connection and never commits: the state change of the video and its entries
 stand or fall together. Repeating a step is a key violation (subject, kind, seq). Amounts are micro-USD.
 
-| entry   | lines (sum zero)                                   |
-|---------|----------------------------------------------------|
-| credit  | customer +a, equity -a                             |
-| hold    | held +a, customer -a                               |
-| capture | held -a (the whole hold), revenue +c, customer a-c |
-| release | held -a, customer +a                               |
+| entry   | lines (sum zero)                                                     |
+|---------|----------------------------------------------------------------------|
+| hold    | held +a, promotional -p, customer -(a-p)                             |
+| capture | held -a (the whole hold), revenue +c, the rest a-c back where it was |
+| release | held -a, promotional +p, customer +(a-p)                             |
+
+Promotional credit is used first and given back last. The other steps: billing.ledger_moves, billing.lots.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, bindparam, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection
 
-from billing.tables import balances, entries, lines
+from billing import budgets, lots
+from billing.balance import Mode, locked_balance, move, open_balance
+from billing.budgets import BudgetAlert, BudgetExceeded, Spend, Spender
+from billing.entries import Entry, LedgerConflict, append, kinds_of
 
-Mode = Literal["off", "prepaid", "postpaid"]
+__all__ = [
+    "BudgetAlert",
+    "BudgetExceeded",
+    "Capture",
+    "Hold",
+    "InsufficientCredit",
+    "LedgerConflict",
+    "Mode",
+    "Spender",
+    "Suspended",
+    "capture",
+    "capture_many",
+    "hold_many",
+    "open_balance",
+    "release",
+]
+
 UNLIMITED: Final = 1 << 61
-
-# Built once: making a statement costs as much as running it.
-_BALANCE: Final = (
-    select(balances).where(balances.c.organization_id == bindparam("organization")).with_for_update()
-)
-_MOVE: Final = (
-    update(balances)
-    .where(balances.c.organization_id == bindparam("organization"))
-    .values(
-        available=balances.c.available + bindparam("to_available", type_=BigInteger),
-        held=balances.c.held + bindparam("to_held", type_=BigInteger),
-    )
-)
-_KINDS: Final = select(entries.c.subject, entries.c.kind).where(
-    entries.c.subject.in_(bindparam("subjects", expanding=True))
-)
-_ENTRIES: Final = insert(entries)
-_LINES: Final = insert(lines)
 
 
 class InsufficientCredit(Exception):
     """The organization's credit does not cover the hold."""
 
 
-class LedgerConflict(Exception):
-    """The step was already taken, or there is no open hold to settle."""
+class Suspended(Exception):
+    """The organization may make nothing until it has paid, or the operator restores it. `args[0]` is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money to set aside for one subject (a video)."""
+    """Money to set aside for one subject (a video); `length_ms` and `spender` are what budgets count."""
 
     subject: str
     organization_id: str
     amount_micros: int
     created_at: int
+    length_ms: int = 0
+    spender: Spender | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    subject: str
-    kind: str
-    organization_id: str
-    created_at: int
-    amounts: tuple[tuple[str, int], ...]
-    seq: int = 0
-    memo: str | None = None
+def hold_many(
+    conn: Connection, items: Sequence[Hold], alerts: list[BudgetAlert] | None = None
+) -> list[Exception | None]:
+    """Set money aside for each item, in order; a refused item is the reason in the answer.
 
-    @property
-    def id(self) -> str:
-        """Derived, so that a repeated step collides on both keys."""
-        return f"led_{self.kind}_{self.seq}_{self.subject}"[:64]
-
-
-def open_balance(conn: Connection, organization_id: str, mode: Mode, credit_limit: int = 0) -> None:
-    """Make the organization's balance row; an existing one keeps its amounts and mode."""
-    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-    conn.execute(
-        make(balances)
-        .values(organization_id=organization_id, mode=mode, credit_limit=credit_limit, available=0, held=0)
-        .on_conflict_do_nothing()
-    )
-
-
-def hold_many(conn: Connection, items: Sequence[Hold]) -> list[Exception | None]:
-    """Set money aside for each item, in order; a refused item is an InsufficientCredit in the answer.
-
-    One locked row per organization decides, so concurrent creates cannot overspend.
+    One locked row per organization decides, so concurrent creates cannot overspend. Budgets that reached a mark are
+    added to `alerts`.
     """
     refused: list[Exception | None] = [None] * len(items)
-    accepted: list[_Entry] = []
+    accepted: list[Entry] = []
     for organization_id in sorted({item.organization_id for item in items}):
-        row = _locked_balance(conn, organization_id)
-        room = UNLIMITED if row.mode == "off" else row.available + row.credit_limit
-        taken = 0
-        for n, item in enumerate(items):
-            if item.organization_id != organization_id:
-                continue
-            if item.amount_micros > room - taken:
-                refused[n] = InsufficientCredit("The organization's credit does not cover this video.")
-                continue
-            taken += item.amount_micros
-            amounts = (("held", item.amount_micros), ("customer", -item.amount_micros))
-            accepted.append(_Entry(item.subject, "hold", organization_id, item.created_at, amounts))
-        if taken:
-            _move(conn, organization_id, available=-taken, held=taken)
-    _append(conn, accepted)
+        mine = [n for n, item in enumerate(items) if item.organization_id == organization_id]
+        purse = _Purse.of(conn, organization_id, [items[n] for n in mine])
+        for n in mine:
+            refused[n] = purse.refusal(items[n])
+            if refused[n] is None:
+                accepted.append(purse.take(items[n]))
+        purse.write(conn)
+        if alerts is not None:
+            alerts += purse.counted.alerts
+    append(conn, accepted)
     return refused
+
+
+@dataclass(slots=True)
+class _Purse:
+    """What one organization may still hold while a batch is decided."""
+
+    account: Any
+    paid_left: int
+    open_lots: lots.OpenLots
+    counted: budgets.Counted
+    paid: int = 0
+    promotional: int = 0
+
+    @classmethod
+    def of(cls, conn: Connection, organization_id: str, items: Sequence[Hold]) -> "_Purse":
+        """Lock the balance, then the budgets that these items count in."""
+        account = locked_balance(conn, organization_id)
+        room = UNLIMITED if account.mode == "off" else account.available + account.credit_limit
+        found = lots.open_lots(conn, organization_id) if account.promotional else lots.OpenLots()
+        counted = budgets.lock(conn, organization_id, [_spend(item) for item in items])
+        return cls(account, room, found, counted)
+
+    def refusal(self, item: Hold) -> Exception | None:
+        """Say why the item cannot be held, None if it can."""
+        if self.account.suspended is not None:
+            return Suspended(self.account.suspended)
+        if item.amount_micros > self.paid_left + self.open_lots.room(item.created_at):
+            return InsufficientCredit("The organization's credit does not cover this video.")
+        return self.counted.refusal(_spend(item))
+
+    def take(self, item: Hold) -> Entry:
+        """Count the item and make its entry."""
+        promotional = self.open_lots.take(item.subject, item.amount_micros, item.created_at)
+        paid = item.amount_micros - promotional
+        self.paid_left -= paid
+        self.paid += paid
+        self.promotional += promotional
+        self.counted.take(_spend(item))
+        amounts = [("held", item.amount_micros), ("customer", -paid)]
+        if promotional:
+            amounts.append(("promotional", -promotional))
+        return Entry(item.subject, "hold", item.organization_id, item.created_at, tuple(amounts))
+
+    def write(self, conn: Connection) -> None:
+        """Write the balance, the lots and the budgets."""
+        move(
+            conn,
+            self.account.organization_id,
+            available=-self.paid,
+            promotional=-self.promotional,
+            held=self.paid + self.promotional,
+        )
+        self.open_lots.write(conn)
+        self.counted.write(conn)
+
+
+def _spend(item: Hold) -> Spend:
+    return Spend(
+        item.subject,
+        item.organization_id,
+        item.spender,
+        item.amount_micros,
+        item.length_ms,
+        item.created_at,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What to charge of a hold."""
+    """What to charge of a hold, and the length that was billed (None: as held)."""
 
     hold: Hold
     amount_micros: int
+    length_ms: int | None = None
 
 
 def capture(conn: Connection, hold: Hold, amount_micros: int, now: int) -> None:
@@ -130,16 +170,19 @@ def capture(conn: Connection, hold: Hold, amount_micros: int, now: int) -> None:
 
 def capture_many(conn: Connection, items: Sequence[Capture], now: int) -> list[LedgerConflict | None]:
     """Charge each hold as `capture` does; a refused one is a LedgerConflict in the answer."""
-    known = _kinds(conn, [item.hold.subject for item in items])
+    known = kinds_of(conn, [item.hold.subject for item in items])
     refused = [_refusal(item, known.get(item.hold.subject, set())) for item in items]
     accepted = [item for item, refusal in zip(items, refused, strict=True) if refusal is None]
-    _append(conn, [_capture_entry(item, now) for item in accepted])
-    for organization_id in sorted({item.hold.organization_id for item in accepted}):
-        mine = [item for item in accepted if item.hold.organization_id == organization_id]
-        held = sum(item.hold.amount_micros for item in mine)
-        rest = held - sum(item.amount_micros for item in mine)
-        _move(conn, organization_id, available=rest, held=-held)
+    _settle(conn, accepted, "capture", now)
     return refused
+
+
+def release(conn: Connection, hold: Hold, now: int) -> None:
+    """Give the whole hold back. LedgerConflict if already settled."""
+    refusal = _not_open(hold, kinds_of(conn, [hold.subject]).get(hold.subject, set()))
+    if refusal is not None:
+        raise refusal
+    _settle(conn, [Capture(hold, 0, 0)], "release", now)
 
 
 def _refusal(item: Capture, kinds: set[str]) -> LedgerConflict | None:
@@ -150,86 +193,46 @@ def _refusal(item: Capture, kinds: set[str]) -> LedgerConflict | None:
     return _not_open(item.hold, kinds)
 
 
-def _capture_entry(item: Capture, now: int) -> _Entry:
-    hold, rest = item.hold, item.hold.amount_micros - item.amount_micros
-    amounts = (("held", -hold.amount_micros), ("revenue", item.amount_micros), ("customer", rest))
-    return _Entry(hold.subject, "capture", hold.organization_id, now, amounts)
-
-
-def release(conn: Connection, hold: Hold, now: int) -> None:
-    """Give the whole hold back. LedgerConflict if already settled."""
-    amounts = (("held", -hold.amount_micros), ("customer", hold.amount_micros))
-    _settle(conn, hold, "release", amounts, now)
-    _move(conn, hold.organization_id, available=hold.amount_micros, held=-hold.amount_micros)
-
-
-def credit(
-    conn: Connection, *, subject: str, organization_id: str, amount_micros: int, memo: str, now: int
-) -> None:
-    """Add prepaid credit, once per subject."""
-    amounts = (("customer", amount_micros), ("equity", -amount_micros))
-    _append(conn, [_Entry(subject, "credit", organization_id, now, amounts, memo=memo)])
-    _move(conn, organization_id, available=amount_micros, held=0)
-
-
-def _settle(conn: Connection, hold: Hold, kind: str, amounts: tuple[tuple[str, int], ...], now: int) -> None:
-    refusal = _not_open(hold, _kinds(conn, [hold.subject]).get(hold.subject, set()))
-    if refusal is not None:
-        raise refusal
-    _append(conn, [_Entry(hold.subject, kind, hold.organization_id, now, amounts)])
-
-
-def _kinds(conn: Connection, subjects: Sequence[str]) -> dict[str, set[str]]:
-    """The kinds of entry that each subject has."""
-    found: dict[str, set[str]] = {}
-    if subjects:
-        for row in conn.execute(_KINDS, {"subjects": subjects}):
-            found.setdefault(row.subject, set()).add(row.kind)
-    return found
-
-
 def _not_open(hold: Hold, kinds: set[str]) -> LedgerConflict | None:
     if "hold" in kinds and not kinds & {"capture", "release"}:
         return None
     return LedgerConflict(f"{hold.subject} has no open hold: {sorted(kinds)}")
 
 
-def _locked_balance(conn: Connection, organization_id: str) -> Any:
-    row = conn.execute(_BALANCE, {"organization": organization_id}).one_or_none()
-    if row is None:
-        raise LedgerConflict(f"organization {organization_id} has no balance")
-    return row
+def _settle(conn: Connection, items: Sequence[Capture], kind: str, now: int) -> None:
+    """Resolve open holds: entries, balances, lots and budgets, in this order of locks."""
+    for organization_id in sorted({item.hold.organization_id for item in items}):
+        mine = [item for item in items if item.hold.organization_id == organization_id]
+        locked_balance(conn, organization_id)
+        from_lots = lots.settle(conn, {item.hold.subject: item.amount_micros for item in mine})
+        new = [_settled_entry(item, kind, now, from_lots.get(item.hold.subject, (0, 0))) for item in mine]
+        append(conn, new)
+        sums = _sums(new)
+        move(
+            conn,
+            organization_id,
+            available=sums.get("customer", 0),
+            promotional=sums.get("promotional", 0),
+            held=sums.get("held", 0),
+        )
+        budgets.correct(conn, {item.hold.subject: (item.amount_micros, item.length_ms) for item in mine})
 
 
-def _move(conn: Connection, organization_id: str, *, available: int, held: int) -> None:
-    if not available and not held:
-        return
-    conn.execute(_MOVE, {"organization": organization_id, "to_available": available, "to_held": held})
+def _settled_entry(item: Capture, kind: str, now: int, from_lots: tuple[int, int]) -> Entry:
+    hold, (taken, back) = item.hold, from_lots
+    paid = hold.amount_micros - taken  # what of the hold was paid credit
+    charged_paid = item.amount_micros - (taken - back)
+    amounts = [("held", -hold.amount_micros), ("customer", paid - charged_paid)]
+    if kind == "capture":
+        amounts.append(("revenue", item.amount_micros))
+    if back:
+        amounts.append(("promotional", back))
+    return Entry(hold.subject, kind, hold.organization_id, now, tuple(amounts))
 
 
-def _append(conn: Connection, new: Sequence[_Entry]) -> None:
-    if not new:
-        return
-    conn.execute(
-        _ENTRIES,
-        [
-            {
-                "id": e.id,
-                "subject": e.subject,
-                "kind": e.kind,
-                "seq": e.seq,
-                "organization_id": e.organization_id,
-                "memo": e.memo,
-                "created_at": e.created_at,
-            }
-            for e in new
-        ],
-    )
-    conn.execute(
-        _LINES,
-        [
-            {"entry_id": e.id, "account": account, "amount": amount}
-            for e in new
-            for account, amount in e.amounts
-        ],
-    )
+def _sums(new: Sequence[Entry]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for entry in new:
+        for account, amount in entry.amounts:
+            found[account] = found.get(account, 0) + amount
+    return found

@@ -52,7 +52,7 @@ entries = Table(
     Column("memo", Text),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("subject", "kind", "seq"),
-    Index("ix_ledger_entries_organization_id_id", "organization_id", "id"),
+    Index("ix_ledger_entries_organization_id_created_at_id", "organization_id", "created_at", "id"),
 )
 
 lines = Table(

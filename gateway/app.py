@@ -12,8 +12,10 @@ from litestar.middleware import DefineMiddleware
 
 from gateway.adapters import Adapters
 from gateway.background import Runs
+from gateway.billing.included import CreditUpkeep
 from gateway.billing.meter_outbox import MeterOutbox
 from gateway.billing.recharge import Recharges
+from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
 from gateway.billing.stripe_account import Account
 from gateway.clock import Clock
@@ -109,7 +111,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         folder.mkdir(exist_ok=True)
     db = open_database(settings, clock)
     storage = Storage(settings.resolved_storage_url)
-    media = MediaTools(settings.limits)
+    media = MediaTools(settings.limits, size=settings.media.workers)
     catalogue, hints, metrics = Catalogue(settings), Hints(), Metrics()
     door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
     secrets = open_secret_box(settings)
@@ -139,6 +141,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         webhooks=WebhookService(
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
         ),
+        billing=BillingService(db, clock, settings),
         callbacks=Callbacks(db, secrets, hints, settings.public_url),
         stripe=StripeService(db, clock, account),
         hints=hints,
@@ -163,11 +166,11 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     )
     outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
-    collecting = _collecting(db, clock, account)
     background: list[Runs] = [
         retention,
+        CreditUpkeep(db, clock, settings),
         outbox,
-        *collecting,
+        *_collecting(db, clock, account),
         *_local_worker(settings, services),
         Runner(context),
     ]

@@ -9,6 +9,7 @@ from gateway.cli_terminal import CommandError, load_settings, run
 
 _GROUPS = {
     "billing": ("gateway.cli_billing", "Compare the ledger with Stripe."),
+    "credits": ("gateway.cli_credits", "Grant and list credit."),
     "keys": ("gateway.cli_keys", "Make, list, limit and revoke API keys."),
     "models": ("gateway.cli_models", "List the models this installation offers."),
     "upstreams": ("gateway.cli_upstreams", "Show the configured upstreams."),
@@ -134,7 +135,7 @@ def ledger() -> None:
 
 @ledger.command()
 def verify() -> None:
-    """Check that every entry sums to zero and every balance equals its entries."""
+    """Check the books: entries, balances, holds, and what every video was charged."""
     from gateway.cli_offline import verify_ledger
 
     problems = run(verify_ledger(load_settings()))

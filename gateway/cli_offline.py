@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gateway.billing.service import BillingService
 from gateway.cli_terminal import CommandError, say
 from gateway.clock import Clock
 from gateway.db import Database
@@ -17,6 +18,19 @@ from gateway.settings import Settings
 @asynccontextmanager
 async def offline_keys(settings: Settings) -> AsyncIterator[KeyService]:
     """The key service without a server, on a bootstrapped database. CommandError while a server has SQLite."""
+    async with _offline(settings) as (_, keys):
+        yield keys
+
+
+@asynccontextmanager
+async def offline_billing(settings: Settings) -> AsyncIterator[BillingService]:
+    """The billing service, likewise."""
+    async with _offline(settings) as (db, _):
+        yield BillingService(db, Clock(), settings)
+
+
+@asynccontextmanager
+async def _offline(settings: Settings) -> AsyncIterator[tuple[Database, KeyService]]:
     lock = DataLock(settings.data_dir)
     if not settings.resolved_database_url.startswith("postgresql") and not lock.acquire():
         raise CommandError("A server has just started on this data directory; run the command again.")
@@ -27,18 +41,18 @@ async def offline_keys(settings: Settings) -> AsyncIterator[KeyService]:
             admin_key = await keys.bootstrap()
             if admin_key is not None:
                 say(first_key_notice(admin_key))
-            yield keys
+            yield db, keys
     finally:
         lock.release()
 
 
 async def verify_ledger(settings: Settings) -> list[str]:
     """What is wrong with the books. Only reads, so a running server is no obstacle."""
-    from billing.verify import verify
+    from gateway.billing.audit import audit
 
     await ensure_schema(settings)
     async with _database(settings) as db:
-        return [str(problem) for problem in await db.read(verify)]
+        return [str(problem) for problem in await db.read(audit)]
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ Prefix = Literal[
     "act",
     "whd",
     "rch",
+    "bud",
 ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from billing.balance import Mode
 from billing.plans import UNLIMITED, Plan
 from gateway.errors import Forbidden
 
@@ -36,7 +37,8 @@ DEFAULT_SCOPES: Sequence[Scope] = (
 class Principal:
     """An authenticated caller. `models` None means every model; limits None mean no limit.
 
-    `plan` is the organization's; `margin` multiplies the upstream cost where a model has no price of its own.
+    `plan` and `billing_mode` are the organization's; `margin` multiplies the upstream cost where a model has no price
+    of its own.
     """
 
     organization_id: str
@@ -48,6 +50,7 @@ class Principal:
     concurrent_videos: int | None = None
     plan: Plan = UNLIMITED
     margin: Decimal | None = None
+    billing_mode: Mode = "off"
 
     def require(self, scope: Scope) -> None:
         """Forbidden unless the key has the scope (the operator has all)."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
 from gateway.clock import Clock
 from gateway.db import Database
@@ -40,6 +41,7 @@ class Services:
     content: VideoContent
     files: FileService
     webhooks: WebhookService
+    billing: BillingService
     callbacks: Callbacks
     stripe: StripeService
     hints: Hints

@@ -90,7 +90,17 @@ class Limits(_Section):
     reads_per_minute: int | None = 6000  # of one key that has a create limit
 
 
+class Media(_Section):
+    """`watermark_text` is what the videos of plans with a watermark show: the letters that the bundled font has.
+    `workers` are processes that look at files and mark them; one is always left for what clients wait for."""
+
+    watermark_text: str = Field(default="onereel", max_length=40, pattern=r"^[!-~©™][ -~©™]*$")
+    workers: int = Field(default=2, ge=2)
+
+
 class Retention(_Section):
+    """`content_days` counts where the organization's plan names no `retention_days`."""
+
     content_days: float = 30
     sweep_seconds: float = 60
 
@@ -124,6 +134,7 @@ class Settings(BaseSettings):
     stripe: StripeAccount = StripeAccount()
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
+    media: Media = Media()
     retention: Retention = Retention()
     upstreams: tuple[UpstreamSpec, ...] = ()
     plans: tuple[Plan, ...] = ()

@@ -1,54 +1,30 @@
 """/v1/billing/checkout, portal, invoices, receipts, recharge, subscription; Stripe's webhook."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency, Provide
-from pydantic import BaseModel
 
 from billing.stripe_client import Page
 from gateway.billing import stripe_forms as forms
 from gateway.billing.stripe import StripeService
 from gateway.errors import BadRequest
+from gateway.http.accept import accept
 from gateway.http.auth import requires
-from gateway.http.body import read_body, read_raw
+from gateway.http.body import read_raw
 from gateway.http.openapi import documented
 from gateway.http.pagination import PageRequest, list_envelope, provide_page
-from gateway.idempotency.service import Answer, Claim, Idempotency, claim_of
-from gateway.keys.forms import parse
+from gateway.idempotency.service import Idempotency
 from gateway.principal import Principal, Scope
-from gateway.settings import Limits
 
-F = TypeVar("F", bound=BaseModel)
 Json = dict[str, Any]
 AnyRequest = Request[Any, Any, Any]
 
-_LIMITS: Final = Limits(json_bytes=64 * 1024)
 _EVENT_BYTES: Final = 1024 * 1024
 _PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
 _READ: Final = requires(Scope.BILLING_READ)
 _WRITE: Final = requires(Scope.BILLING_WRITE)
-
-
-async def _accept(
-    request: AnyRequest,
-    idempotency: Idempotency,
-    form_type: type[F],
-    action: Callable[[F, Claim | None], Awaitable[Json]],
-) -> Json:
-    """Read the body as `form_type` and carry out `action`, once per Idempotency-Key."""
-    async with read_body(request, _LIMITS, Path(), max_files=0) as body:  # no files, so nothing goes to disk
-        form = parse(form_type, body.fields)
-    key = request.headers.get("idempotency-key")
-    claim = claim_of(request.user.project_id, request.method, request.url.path, key, body.hash)
-
-    async def carry_out() -> Answer:
-        return 200, await action(form, claim)
-
-    _, answer = await idempotency.run(claim, carry_out)
-    return answer
 
 
 def _newest_first(page: PageRequest) -> PageRequest:
@@ -84,7 +60,7 @@ class StripeController(Controller):
     ) -> Json:
         """Answer the page where the top-up is paid. The balance grows when Stripe reports the payment."""
         organization = principal.organization_id
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             forms.CheckoutForm,
@@ -107,7 +83,7 @@ class StripeController(Controller):
     ) -> Json:
         """Answer a link to Stripe's portal, good for a short time: cards, invoices, subscription."""
         organization = principal.organization_id
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             forms.PortalForm,
@@ -174,7 +150,7 @@ class StripeController(Controller):
     ) -> Json:
         """Charge the saved card when the credit falls below the threshold; needs a saved card."""
         organization = principal.organization_id
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             forms.RechargeForm,
@@ -197,7 +173,7 @@ class StripeController(Controller):
     ) -> Json:
         """Subscribe a postpaid organization to metered usage, with the saved card."""
         organization = principal.organization_id
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             forms.SubscriptionForm,

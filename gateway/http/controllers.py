@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar import Controller
 
+from gateway.http.billing import BillingController, OrganizationTermsController
 from gateway.http.billing_stripe import StripeController
 from gateway.http.callbacks import CallbacksController
 from gateway.http.content import ContentController
@@ -25,4 +26,6 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     ApiKeysController,
     OrganizationsController,
     StripeController,
+    OrganizationTermsController,
+    BillingController,
 )

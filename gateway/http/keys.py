@@ -1,7 +1,6 @@
 """/v1/organization/projects and their api_keys, by OpenAI's admin conventions; /v1/organizations for the operator."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from litestar import Controller, Request, delete, get, post
@@ -9,17 +8,16 @@ from litestar.di import NamedDependency, Provide
 from litestar.params import PathParameter, QueryParameter
 from pydantic import BaseModel
 
+from gateway.http.accept import accept
 from gateway.http.auth import requires
-from gateway.http.body import read_body
 from gateway.http.openapi import documented
 from gateway.http.pagination import PageRequest, list_envelope, provide_page
-from gateway.idempotency.service import Answer, Claim, Idempotency, claim_of
+from gateway.idempotency.service import Idempotency
 from gateway.keys import view
-from gateway.keys.forms import KeyChanges, KeyForm, NameForm, NoFields, parse
+from gateway.keys.forms import KeyChanges, KeyForm, NameForm, NoFields
 from gateway.keys.service import KeyService, Page
 from gateway.keys.store import PageQuery
 from gateway.principal import Principal, Scope
-from gateway.settings import Limits
 
 F = TypeVar("F", bound=BaseModel)
 Json = dict[str, Any]
@@ -28,28 +26,7 @@ ProjectId = Annotated[str, PathParameter(description="The project's id.", max_le
 IncludeArchived = Annotated[bool, QueryParameter(description="Whether to list archived projects too.")]
 KeyId = Annotated[str, PathParameter(description="The key's id.", max_length=64)]
 
-_LIMITS: Final = Limits(json_bytes=256 * 1024)
 _PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
-
-
-async def _accept(
-    request: AnyRequest,
-    idempotency: Idempotency,
-    form_type: type[F],
-    action: Callable[[F, Claim | None], Awaitable[Json]],
-) -> Json:
-    """Read the body as `form_type` and carry out `action`, once per Idempotency-Key."""
-    async with read_body(request, _LIMITS, Path(), max_files=0) as body:  # no files, so nothing goes to disk
-        form = parse(form_type, body.fields)
-    project_id = request.user.project_id
-    key = request.headers.get("idempotency-key")
-    claim = claim_of(project_id, request.method, request.url.path, key, body.hash)
-
-    async def carry_out() -> Answer:
-        return 200, await action(form, claim)
-
-    _, answer = await idempotency.run(claim, carry_out)
-    return answer
 
 
 def _query(page: PageRequest) -> PageQuery:
@@ -81,7 +58,7 @@ class OrganizationsController(Controller):
         idempotency: NamedDependency[Idempotency],
     ) -> Json:
         """Make an organization with a first project. Send X-Onereel-Project to act in it."""
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             NameForm,
@@ -120,7 +97,7 @@ class ProjectsController(Controller):
         idempotency: NamedDependency[Idempotency],
     ) -> Json:
         """Make a project."""
-        return await _accept(
+        return await accept(
             request, idempotency, NameForm, lambda form, claim: keys.create_project(principal, form, claim)
         )
 
@@ -160,7 +137,7 @@ class ProjectsController(Controller):
         idempotency: NamedDependency[Idempotency],
     ) -> Json:
         """Give a project another name."""
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             NameForm,
@@ -182,7 +159,7 @@ class ProjectsController(Controller):
         idempotency: NamedDependency[Idempotency],
     ) -> Json:
         """Close a project for good; its keys stop working."""
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             NoFields,
@@ -212,7 +189,7 @@ class ApiKeysController(Controller):
         idempotency: NamedDependency[Idempotency],
     ) -> Json:
         """Make a key. Its `value` is shown this once; a replay with the same Idempotency-Key has null there."""
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             KeyForm,
@@ -260,7 +237,7 @@ class ApiKeysController(Controller):
         idempotency: NamedDependency[Idempotency],
     ) -> Json:
         """Change the fields that are sent; null lifts a limit. Holds within a second in every process."""
-        return await _accept(
+        return await accept(
             request,
             idempotency,
             KeyChanges,

@@ -149,7 +149,7 @@ def _close_attempts(conn: Connection, items: Sequence[Completion], now: int) -> 
     for held in conn.execute(_HELD, {"ids": ids}):
         rows = of_attempt[held.id]
         if held.holds_key_slot:
-            names.append(slots.key_slot(rows.video.key_id))
+            names += slots.client_slots(rows.video)
         if held.holds_upstream_slot and rows.attempt is not None:
             names.append(slots.upstream_slot(rows.attempt.upstream))
     conn.execute(_CLOSE, {"ids": ids, "now": now})

@@ -56,7 +56,7 @@ _AT_ONCE: Final = Blocked("", delay_ms=0)
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One job that would send: to which upstream, with which slots (the key's first), after which attempt."""
+    """One job that would send: to which upstream, with which slots, after which attempt."""
 
     lease: Lease
     video_id: str
@@ -133,12 +133,11 @@ def _row(attempt_id: str, item: Intent) -> dict[str, Any]:
 
 
 def _pass_on(conn: Connection, room: slots.Room, put_off: Sequence[tuple[Intent, Blocked]]) -> None:
-    """Wake the next for an upstream's free slot where the job that was woken for it waits for its key instead."""
+    """Wake the next for a free slot where the job that was woken for it waits for another slot instead."""
     unused: Counter[Want] = Counter()
     for item, blocked in put_off:
-        key, *others = item.wants
-        if blocked.slot == key.slot:
-            unused.update(others)
+        if blocked.delay_ms is None:
+            unused.update(want for want in item.wants if want.slot != blocked.slot)
     for want, count in unused.items():
         if spare := room.spare(want):
             slots.unpark(conn, want.slot, min(count, spare))

@@ -88,15 +88,16 @@ def _deliveries_of(event: VideoEvent, subscribed: Sequence[Any], now: int) -> li
         "event_type": event.type,
         "project_id": event.project_id,
         "video_id": event.video_id,
-        "body": event_body(event_id, event.type, event.video_id, now // 1000),
+        "body": event_body(event_id, event.type, {"id": event.video_id}, now // 1000),
         "state": "pending",
         "due": now,
         "created_at": now,
     }
-    return [_delivery(common, url, endpoint) for url, endpoint in targets.items()]
+    return [delivery_row(common, url, endpoint) for url, endpoint in targets.items()]
 
 
-def _delivery(common: Mapping[str, Any], url: str, endpoint_id: str | None) -> dict[str, Any]:
+def delivery_row(common: Mapping[str, Any], url: str, endpoint_id: str | None) -> dict[str, Any]:
+    """Make the outbox row of one address; `endpoint_id` None where a request named it."""
     return {**common, "id": new_id("whd"), "url": url, "origin": origin_of(url), "endpoint_id": endpoint_id}
 
 

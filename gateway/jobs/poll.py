@@ -119,7 +119,7 @@ async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
         what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-        close_attempt(conn, attempt, job.rows.video.key_id, "refused", database_now(conn), error=what)
+        close_attempt(conn, attempt, job.rows.video, "refused", database_now(conn), error=what)
         conn.execute(
             update(videos)
             .where(videos.c.id == job.video_id)
@@ -143,7 +143,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
         what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-        close_attempt(conn, _attempt(job), video.key_id, "failed", database_now(conn), error=what)
+        close_attempt(conn, _attempt(job), video, "failed", database_now(conn), error=what)
         conn.execute(
             update(videos)
             .where(videos.c.id == video.id)

@@ -110,9 +110,9 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
         )
     )
     if attempt is not None and failure.watch:
-        _watch(conn, attempt, video.key_id, now)
+        _watch(conn, attempt, video, now)
     elif attempt is not None:
-        close_attempt(conn, attempt, video.key_id, failure.attempt_state, now)
+        close_attempt(conn, attempt, video, failure.attempt_state, now)
     if failure.notice:
         add_notice(
             conn,
@@ -131,7 +131,7 @@ def _final(state: State, now: int) -> dict[str, Any]:
     return {"state": state, "version": videos.c.version + 1, "completed_at": now, "prompt": prompt}
 
 
-def close_attempt(conn: Connection, attempt: Any, key_id: str, state: str, now: int, **values: Any) -> None:
+def close_attempt(conn: Connection, attempt: Any, video: Any, state: str, now: int, **values: Any) -> None:
     """End an attempt and give back the slots it still holds, each exactly once."""
     held = conn.execute(_HELD, {"attempt_id": attempt.id}).one()
     conn.execute(
@@ -139,16 +139,16 @@ def close_attempt(conn: Connection, attempt: Any, key_id: str, state: str, now: 
         .where(attempts.c.id == attempt.id)
         .values(state=state, finished_at=now, holds_key_slot=False, holds_upstream_slot=False, **values)
     )
-    names = [slots.key_slot(key_id)] if held.holds_key_slot else []
+    names = slots.client_slots(video) if held.holds_key_slot else []
     names += [slots.upstream_slot(attempt.upstream)] if held.holds_upstream_slot else []
     slots.free(conn, names)
 
 
-def _watch(conn: Connection, attempt: Any, key_id: str, now: int) -> None:
+def _watch(conn: Connection, attempt: Any, video: Any, now: int) -> None:
     """The client's slot is free, the upstream's stays taken until the upstream is done."""
     if attempt.holds_key_slot:
         conn.execute(update(attempts).where(attempts.c.id == attempt.id).values(holds_key_slot=False))
-        slots.free(conn, [slots.key_slot(key_id)])
+        slots.free(conn, slots.client_slots(video))
     conn.execute(
         insert(jobs).values(
             id=attempt.id, kind="watch", state=WATCHING, priority=30, due=now, lease_until=0, fence=0, tries=0

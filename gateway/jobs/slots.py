@@ -1,6 +1,6 @@
-"""How much may run at once: per upstream and per key. Counted from attempts, kept in counters.
+"""How much may run at once: per upstream, per key and per organization. Counted from attempts, kept in counters.
 
-Counters are locked in one order: key before upstream. A job that finds no room is parked in the same transaction;
+Counters are locked in one order, that of their names. A job that finds no room is parked in the same transaction;
 the transaction that frees a slot wakes one.
 """
 
@@ -23,6 +23,16 @@ def key_slot(key_id: str) -> str:
     return f"key:{key_id}"
 
 
+def organization_slot(organization_id: str) -> str:
+    """The counter of one organization: its plan's limit."""
+    return f"org:{organization_id}"
+
+
+def client_slots(video: Any) -> list[str]:
+    """The counters that an attempt of this video holds for its client, as long as `holds_key_slot`."""
+    return [key_slot(video.key_id), organization_slot(video.organization_id)]
+
+
 def upstream_slot(name: str) -> str:
     """The counter of one upstream."""
     return f"upstream:{name}"
@@ -31,7 +41,7 @@ def upstream_slot(name: str) -> str:
 _LOCKED: Final = (
     select(slots.c.name, slots.c.used, (slots.c.paused_until - now_ms()).label("paused_ms"))
     .where(slots.c.name.in_(bindparam("names", expanding=True)))
-    .order_by(slots.c.name)  # "key:" before "upstream:"
+    .order_by(slots.c.name)
     .with_for_update()
 )
 _TAKE: Final = (
@@ -142,7 +152,7 @@ def verify(conn: Connection) -> list[str]:
     """Set every counter to what the attempts say; answers what was wrong, one sentence each."""
     query = select(slots.c.name, slots.c.used).order_by(slots.c.name).with_for_update()  # key before upstream
     held = {row.name: row.used for row in conn.execute(query)}
-    counts = [*conn.execute(_counts_by_upstream()), *conn.execute(_counts_by_key())]
+    counts = [*conn.execute(_counts_by_upstream()), *_counts_by_client(conn)]
     true = {str(name): int(used) for name, used in counts}
     wrong: list[str] = []
     for name, used in held.items():
@@ -170,11 +180,14 @@ def _counts_by_upstream() -> Any:
     return select(name, func.count()).where(attempts.c.holds_upstream_slot).group_by(attempts.c.upstream)
 
 
-def _counts_by_key() -> Any:
-    name = literal("key:").concat(videos.c.key_id)
-    return (
-        select(name, func.count())
-        .join(attempts, attempts.c.video_id == videos.c.id)
-        .where(attempts.c.holds_key_slot)
-        .group_by(videos.c.key_id)
-    )
+def _counts_by_client(conn: Connection) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    for prefix, column in (("key:", videos.c.key_id), ("org:", videos.c.organization_id)):
+        counted = (
+            select(literal(prefix).concat(column), func.count())
+            .join(attempts, attempts.c.video_id == videos.c.id)
+            .where(attempts.c.holds_key_slot)
+            .group_by(column)
+        )
+        found += [(str(name), int(used)) for name, used in conn.execute(counted)]
+    return found

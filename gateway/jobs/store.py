@@ -1,6 +1,7 @@
-"""Copy the finished video to our storage, look at it, and settle."""
+"""Copy the finished video to our storage, look at it, mark it where the plan says so, and settle."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, StoredContent
-from gateway.media import MediaError
+from gateway.media import MediaError, MediaFacts
 from gateway.storage import StorageError
 from gateway.videos.routing import Route
 from gateway.videos.states import State
@@ -25,42 +26,62 @@ log = structlog.get_logger(__name__)
 
 DAY_MS = 86_400_000
 BROKEN_AFTER = 3
+_TURN_SECONDS = (1.0, 3.0)  # until a video asks again for a place among those being marked
+_NOT_MARKED = "The watermark of your plan could not be put on the finished video."
 _SUFFIXES = {"video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov"}
 
 
+class _NotMarked(Exception):
+    """It must not be delivered: the plan asks for a mark."""
+
+
 async def store(ctx: JobContext, job: Job) -> None:
-    """storing: download, probe, put, and settle in one transaction. Every part may be done again."""
+    """storing: download, probe, mark, put, and settle in one transaction. Every part may be done again."""
     video, attempt = job.rows.video, job.rows.attempt
-    route = attempt and route_of_attempt(
-        routes_of(ctx, video, StoredRequest.model_validate(video.request)), attempt
-    )
+    request = StoredRequest.model_validate(video.request)
+    route = attempt and route_of_attempt(routes_of(ctx, video, request), attempt)
     if attempt is None or route is None:
         await try_later(ctx, job)
-        return
-    if video.deadline <= ctx.clock.now_ms():
+    elif video.deadline <= ctx.clock.now_ms():
         await fail_video(ctx, job, Failure("expired", "The finished video could not be fetched in time."))
-        return
-    path = ctx.work_dir / f"{video.id}-{job.lease.fence}.part"
+    elif request.watermark:
+        with ctx.media.mark_turn() as granted:
+            if granted:
+                await _store(ctx, job, route, request)
+            else:  # it waits as a row: marks must not take the places of jobs that need none
+                await try_later(ctx, job, random.uniform(*_TURN_SECONDS), counted=False)  # noqa: S311  (spread)
+    else:
+        await _store(ctx, job, route, request)
+
+
+async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest) -> None:
+    path = ctx.work_dir / f"{job.video_id}-{job.lease.fence}.part"
+    marked = path.with_suffix(".marked")
     try:
-        await ctx.milestone("store.begin", video.id)
-        content = await _copy(ctx, job, route, path)
+        await ctx.milestone("store.begin", job.video_id)
+        await _fetch(ctx, job, route, path)
+        facts = await _probe(ctx, path)
+        if request.watermark:
+            facts = await _mark(ctx, path, marked, facts)
+        content = await _put(ctx, job, marked if request.watermark else path, facts)
     except ProviderError as error:
         await _not_fetched(ctx, job, error)
+    except _NotMarked as error:
+        await _broken(ctx, job, Failure("watermark_failed", _NOT_MARKED, notice=str(error)))
     except MediaError as error:
-        await _broken(
-            ctx, job, ProviderError(ErrorKind.PROVIDER_ERROR, f"its result is not a video: {error}")
-        )
+        wrong = ProviderError(ErrorKind.PROVIDER_ERROR, f"its result is not a video: {error}")
+        await _broken(ctx, job, failure_of(wrong))
     except (StorageError, OSError) as error:
         # ours to solve: the video waits for our disk, it does not fail for it
-        log.warning("storage_failed", video_id=video.id, error=str(error))
+        log.warning("storage_failed", video_id=job.video_id, error=str(error))
         await try_later(ctx, job)
     else:
-        await _settle(ctx, job, content)
+        await _settle(ctx, job, content, request.retention_days)
     finally:
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+        await asyncio.to_thread(_remove, path, marked)
 
 
-async def _copy(ctx: JobContext, job: Job, route: Route, path: Path) -> StoredContent:
+async def _fetch(ctx: JobContext, job: Job, route: Route, path: Path) -> None:
     attempt = job.rows.attempt
     if attempt is None:
         raise AssertionError("checked by the caller")
@@ -73,9 +94,25 @@ async def _copy(ctx: JobContext, job: Job, route: Route, path: Path) -> StoredCo
         ctx.metrics.upstream_call(route.upstream.name, "content", error.kind, ctx.clock.monotonic() - started)
         raise
     ctx.metrics.upstream_call(route.upstream.name, "content", "ok", ctx.clock.monotonic() - started)
+
+
+async def _probe(ctx: JobContext, path: Path) -> MediaFacts:
     facts = await ctx.media.probe(path, verify=False)
     if facts.kind != "video":
         raise MediaError(f"it is {facts.media_type}")
+    return facts
+
+
+async def _mark(ctx: JobContext, path: Path, marked: Path, facts: MediaFacts) -> MediaFacts:
+    """Put the plan's mark on it; what `marked` is. _NotMarked."""
+    try:
+        await ctx.media.mark(path, marked, text=ctx.settings.media.watermark_text, facts=facts)
+        return await _probe(ctx, marked)
+    except MediaError as error:
+        raise _NotMarked(str(error)) from error
+
+
+async def _put(ctx: JobContext, job: Job, path: Path, facts: MediaFacts) -> StoredContent:
     job.lease.check()
     # a key per fence: a stale worker can never overwrite what its successor settled
     suffix = _SUFFIXES.get(facts.media_type, "mp4")
@@ -85,6 +122,11 @@ async def _copy(ctx: JobContext, job: Job, route: Route, path: Path) -> StoredCo
     return StoredContent(
         key, facts.media_type, stored.bytes, stored.sha256, facts.width, facts.height, facts.duration_ms
     )
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 async def _download(chunks: AsyncIterator[bytes], path: Path) -> None:
@@ -103,8 +145,10 @@ async def _download(chunks: AsyncIterator[bytes], path: Path) -> None:
             raise ProviderError(ErrorKind.PROVIDER_ERROR, "the upstream's video is empty")
 
 
-async def _settle(ctx: JobContext, job: Job, content: StoredContent) -> None:
-    retention_ms = int(ctx.settings.retention.content_days * DAY_MS)
+async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: float | None) -> None:
+    """Completed. The plan's retention, where it names one, holds in both directions."""
+    days = ctx.settings.retention.content_days if plan_days is None else plan_days
+    retention_ms = int(days * DAY_MS)
     await ctx.milestone("settle.begin", job.video_id)
     settled = Completion(job.lease, job.rows, content, retention_ms)
     await ctx.db.write_batch(complete, settled, background=True)
@@ -129,12 +173,12 @@ async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
         delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
         await try_later(ctx, job, min(delay, 60.0))
     else:
-        await _broken(ctx, job, error)
+        await _broken(ctx, job, failure_of(error))
 
 
-async def _broken(ctx: JobContext, job: Job, error: ProviderError) -> None:
-    """Completed upstream without a usable video: ask a few times, then say so."""
+async def _broken(ctx: JobContext, job: Job, failure: Failure) -> None:
+    """Completed upstream without a video that can be delivered: try a few times, then say so."""
     if job.lease.tries + 1 < BROKEN_AFTER:
         await try_later(ctx, job)
     else:
-        await fail_video(ctx, job, failure_of(error))
+        await fail_video(ctx, job, failure)

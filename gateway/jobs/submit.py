@@ -81,12 +81,14 @@ def _open_routes(ctx: JobContext, video: Row[Any], request: StoredRequest) -> li
 
 
 def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
+    video = job.rows.video
     wants = (
-        slots.Want(slots.key_slot(job.rows.video.key_id), request.concurrent_videos),
+        slots.Want(slots.organization_slot(video.organization_id), request.organization_videos),
+        slots.Want(slots.key_slot(video.key_id), request.concurrent_videos),
         slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
     )
     return intents.Intent(
-        job.lease, job.video_id, route.upstream.name, route.spec.upstream_id, wants, job.rows.attempt
+        job.lease, video.id, route.upstream.name, route.spec.upstream_id, wants, job.rows.attempt
     )
 
 
@@ -247,7 +249,7 @@ async def _leave_route(ctx: JobContext, job: Job, error: ProviderError) -> None:
 
 def _close_refused(conn: Connection, job: Job, error: ProviderError, state: str) -> None:
     what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-    close_attempt(conn, _attempt(job), job.rows.video.key_id, state, database_now(conn), error=what)
+    close_attempt(conn, _attempt(job), job.rows.video, state, database_now(conn), error=what)
     _move_video(conn, job.video_id, State.QUEUED)
 
 

@@ -89,7 +89,7 @@ attempts = Table(
 slots = Table(
     "slots",
     metadata,
-    Column("name", String(200), primary_key=True),  # "key:<id>" or "upstream:<name>"
+    Column("name", String(200), primary_key=True),  # "key:<id>", "org:<id>" or "upstream:<name>"
     Column("used", Integer, nullable=False, default=0),
     Column("paused_until", BigInteger, nullable=False, default=0),
     CheckConstraint("used >= 0", name="used_not_negative"),

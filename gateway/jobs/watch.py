@@ -49,14 +49,14 @@ async def watch(ctx: JobContext, job: Job) -> None:
 async def _finish(
     ctx: JobContext, job: Job, state: str, cost: ReportedCost | None, *, notice: str | None = None
 ) -> None:
-    attempt, key_id = job.rows.attempt, job.rows.video.key_id
+    attempt, video = job.rows.attempt, job.rows.video
     if attempt is None:
         raise AssertionError("checked by the caller")
 
     def commit(conn: Connection) -> None:
         end(conn, job.lease)
         now = database_now(conn)
-        close_attempt(conn, attempt, key_id, state, now)
+        close_attempt(conn, attempt, video, state, now)
         if cost is not None:
             conn.execute(
                 update(attempts)

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from billing.balance import Mode
 from billing.plans import Plan, Plans
 from gateway.clock import Clock
 from gateway.db import Database
@@ -43,22 +44,6 @@ class _Answer:
 _Future = asyncio.Future[_Answer]
 
 
-class Terms:
-    """What an organization's plan and margin mean by this installation's configuration."""
-
-    def __init__(self, plans: Plans, margin: Decimal | None) -> None:
-        self._plans = plans
-        self._margin = margin
-
-    def of(self, plan_id: str, margin: str | None) -> tuple[Plan, Decimal | None]:
-        """Read both; a plan that was taken out of the configuration allows nothing until it is put back."""
-        plan = self._plans.get(plan_id)
-        if plan is None:
-            log.error("plan_unknown", plan=plan_id)
-            plan = Plan(id=plan_id, description="not configured", models=())
-        return plan, (Decimal(margin) if margin is not None else plan.margin or self._margin)
-
-
 @dataclass(frozen=True, slots=True)
 class _Organization:
     """Who pays for a project, and on what terms."""
@@ -66,6 +51,27 @@ class _Organization:
     id: str
     plan: Plan
     margin: Decimal | None
+    billing_mode: Mode
+
+
+class Terms:
+    """What an organization's plan and margin mean by this installation's configuration."""
+
+    def __init__(self, plans: Plans, margin: Decimal | None) -> None:
+        self._plans = plans
+        self._margin = margin
+
+    def of(self, row: store.AnyRow) -> _Organization:
+        """Read a row's `organization_id`, `plan`, `margin` and `mode`.
+
+        A plan that was taken out of the configuration allows nothing until it is put back.
+        """
+        plan = self._plans.get(row.plan)
+        if plan is None:
+            log.error("plan_unknown", plan=row.plan)
+            plan = Plan(id=row.plan, description="not configured", models=())
+        margin = Decimal(row.margin) if row.margin is not None else plan.margin or self._margin
+        return _Organization(str(row.organization_id), plan, margin, row.mode)
 
 
 class Authenticator:
@@ -91,7 +97,7 @@ class Authenticator:
         hashed = digest(token)
         operator = self._operators.get(hashed)
         if operator is not None:
-            return operator
+            return await self._on_terms(operator, operator.project_id)
         answer = self._known.get(hashed) or self._refused.get(hashed)
         if answer is None or answer.until <= self._clock.monotonic():
             answer = await self._ask(hashed)
@@ -105,13 +111,17 @@ class Authenticator:
             return principal
         if Scope.OPERATOR not in principal.scopes:
             raise _no_project(project_id)
+        return await self._on_terms(principal, project_id)
+
+    async def _on_terms(self, operator: Principal, project_id: str) -> Principal:
         payer = await self._organization_of(project_id)
         return replace(
-            principal,
+            operator,
             organization_id=payer.id,
             project_id=project_id,
             plan=payer.plan,
             margin=payer.margin,
+            billing_mode=payer.billing_mode,
         )
 
     def forget(self) -> None:
@@ -128,7 +138,7 @@ class Authenticator:
         row = await self._db.read(lambda conn: store.project_anywhere(conn, project_id))
         if row is None:
             raise _no_project(project_id)
-        payer = _Organization(str(row.organization_id), *self._terms.of(row.plan, row.margin))
+        payer = self._terms.of(row)
         self._projects[project_id] = (payer, began + TRUST_SECONDS)
         return payer
 
@@ -194,11 +204,12 @@ def _judge(row: store.AnyRow | None, began: float, now_ms: int, terms: Terms) ->
 
 def principal_of(row: store.AnyRow, terms: Terms) -> Principal:
     """Read the caller that a key row stands for; a scope that this release does not know gives nothing."""
-    plan, margin = terms.of(row.plan, row.margin)
+    payer = terms.of(row)
     return Principal(
-        plan=plan,
-        margin=margin,
-        organization_id=row.organization_id,
+        organization_id=payer.id,
+        plan=payer.plan,
+        margin=payer.margin,
+        billing_mode=payer.billing_mode,
         project_id=row.project_id,
         key_id=row.id,
         scopes=frozenset(Scope(scope) for scope in row.scopes if scope in set(Scope)),

@@ -26,31 +26,35 @@ class RequestLimits:
     async def check(self, principal: Principal, kind: LimitKind) -> Mapping[str, str]:
         """Count one request; the answer's x-ratelimit headers. RateLimited with Retry-After when it is too many.
 
-        A key without a limit costs nothing and gets no headers.
+        The plan's limit counts for all keys of the organization. Without limits it costs nothing and gives no headers.
         """
-        if principal.requests_per_minute is None:
+        allowed, of_plan = principal.requests_per_minute, principal.plan.requests_per_minute
+        if allowed is None and of_plan is None:
             return _NO_HEADERS
         if kind == "create":
-            return await self._count(principal.requests_per_minute, kind, principal.key_id)
+            headers = _NO_HEADERS
+            if of_plan is not None:
+                headers = await self._count(of_plan, kind, principal.organization_id)
+            return headers if allowed is None else await self._count(allowed, kind, principal.key_id)
         if self._reads_per_minute is not None:
             await self._count(self._reads_per_minute, kind, principal.key_id)
         return _NO_HEADERS
 
-    async def _count(self, allowed: int, kind: LimitKind, key_id: str) -> dict[str, str]:
+    async def _count(self, allowed: int, kind: LimitKind, who: str) -> Mapping[str, str]:
         from limits import RateLimitItemPerMinute  # noqa: PLC0415  (10 MB that unlimited keys do not need)
 
         windows = self._opened()
         item = RateLimitItemPerMinute(allowed)
-        accepted = await windows.hit(item, kind, key_id)
-        stats = await windows.get_window_stats(item, kind, key_id)
+        accepted = await windows.hit(item, kind, who)
+        stats = await windows.get_window_stats(item, kind, who)
         wait = stats.reset_time - time.time()
         if wait > _WINDOW_SECONDS + 1:  # the wall clock was set back: that window would not end in time
-            await windows.clear(item, kind, key_id)
-            return await self._count(allowed, kind, key_id)
+            await windows.clear(item, kind, who)
+            return await self._count(allowed, kind, who)
         headers = _headers(allowed, stats.remaining, wait)
         if accepted:
             return headers
-        raise RateLimited(_message(allowed, kind), retry_after=wait, headers=headers)
+        raise RateLimited(_message(allowed, kind, who), retry_after=wait, headers=headers)
 
     def _opened(self) -> "FixedWindowRateLimiter":
         if self._windows is None:
@@ -69,6 +73,7 @@ def _headers(allowed: int, remaining: int, wait: float) -> dict[str, str]:
     }
 
 
-def _message(allowed: int, kind: LimitKind) -> str:
+def _message(allowed: int, kind: LimitKind, who: str) -> str:
+    caller = "organization" if who.startswith("org_") else "API key"
     what = "requests that create something" if kind == "create" else "reading requests"
-    return f"Rate limit reached: this API key may make {allowed} {what} per minute. Slow down, or ask for a higher limit."
+    return f"Rate limit reached: this {caller} may make {allowed} {what} per minute. Slow down, or ask for a higher limit."

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from billing.ledger import Mode, open_balance
 from billing.plans import Plans
+from billing.tables import budgets
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden
@@ -16,7 +17,7 @@ from gateway.idempotency.service import Claim, record
 from gateway.ids import new_id
 from gateway.keys import store
 from gateway.keys.authentication import Authenticator, Terms
-from gateway.keys.forms import KeyChanges, KeyForm, NameForm
+from gateway.keys.forms import KeyChanges, KeyForm, NameForm, budget_values
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
 from gateway.keys.tokens import digest, new_token, redact
@@ -65,6 +66,10 @@ class KeyService:
     async def acting_in(self, principal: Principal, project_id: str) -> Principal:
         """Let an operator act in the project that X-Onereel-Project names. NotFound for everyone else."""
         return await self._authenticator.acting_in(principal, project_id)
+
+    def forget(self) -> None:
+        """Believe nothing any longer: what an organization may do has just changed in this process."""
+        self._authenticator.forget()
 
     async def bootstrap(self) -> str | None:
         """Make the default organization, project and admin key on the first start; the key's value, that once.
@@ -160,6 +165,10 @@ class KeyService:
         def write(conn: Connection) -> Json:
             store.live_project(conn, principal.organization_id, project_id)
             key_id = _insert_key(conn, principal.organization_id, project_id, token, form, now)
+            if form.budget is not None:
+                own = {"scope": "key", "scope_id": key_id}
+                values = budget_values(new_id("bud"), principal.organization_id, form.budget, now)
+                conn.execute(insert(budgets).values(**values, **own))
             answer = public_key(store.key(conn, project_id, key_id))
             record(conn, claim, 200, {**answer, "value": None}, now)
             return {**answer, "value": token}

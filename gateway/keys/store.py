@@ -6,11 +6,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, Table, select, tuple_
 
+from billing.tables import balances
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.tables import api_keys, organizations, projects
 
 AnyRow = Row[Any]
 _CHUNK: Final = 1000  # bound parameters of one statement
+_TERMS: Final[tuple[Any, ...]] = (organizations.c.plan, organizations.c.margin, balances.c.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +33,17 @@ class PageRows:
 
 
 def find_by_hashes(conn: Connection, hashes: Sequence[str]) -> dict[str, AnyRow]:
-    """Read keys by hex SHA-256, with `project_archived_at` and the organization's `plan` and `margin`.
+    """Read keys by hex SHA-256, with `project_archived_at` and the organization's `plan`, `margin` and `mode`.
 
     Revoked and expired ones are included.
     """
     found: dict[str, AnyRow] = {}
-    columns = (
-        *api_keys.c,
-        projects.c.archived_at.label("project_archived_at"),
-        organizations.c.plan,
-        organizations.c.margin,
-    )
+    columns = (*api_keys.c, projects.c.archived_at.label("project_archived_at"), *_TERMS)
     statement = (
         select(*columns)
         .join(projects, projects.c.id == api_keys.c.project_id)
         .join(organizations, organizations.c.id == api_keys.c.organization_id)
+        .join(balances, balances.c.organization_id == api_keys.c.organization_id)
     )
     for start in range(0, len(hashes), _CHUNK):
         chunk = hashes[start : start + _CHUNK]
@@ -55,11 +53,12 @@ def find_by_hashes(conn: Connection, hashes: Sequence[str]) -> dict[str, AnyRow]
 
 
 def project_anywhere(conn: Connection, project_id: str) -> AnyRow | None:
-    """Read a live project of any organization, with its `plan` and `margin`: for the operator only."""
-    columns = (*projects.c, organizations.c.plan, organizations.c.margin)
+    """Read a live project of any organization, with `plan`, `margin` and `mode`: for the operator only."""
+    columns = (*projects.c, *_TERMS)
     return conn.execute(
         select(*columns)
         .join(organizations, organizations.c.id == projects.c.organization_id)
+        .join(balances, balances.c.organization_id == projects.c.organization_id)
         .where(projects.c.id == project_id, projects.c.archived_at.is_(None))
     ).first()
 

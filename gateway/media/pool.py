@@ -4,8 +4,8 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,10 @@ from gateway.settings import Limits
 
 _PROBE_SECONDS: Final = 20.0
 _PREVIEW_SECONDS: Final = 60.0
+_MARK_SECONDS: Final = 60.0
+_MARK_PIXELS: Final = 4_000_000  # a second; about a fifteenth of what one slow core manages
+_MARK_LONGEST: Final = 3600.0
+_TURNS: Final = 4  # per mark at work: the others fetch and put their files
 _TASKS_PER_WORKER: Final = 1000
 _MEMORY_PER_WORKER: Final = 512 * 1024 * 1024
 _TRIES: Final = 2  # a worker may die for a reason that is not the file's
@@ -22,12 +26,16 @@ _ROOT: Final = str(Path(gateway.__file__).parent.parent)
 
 
 class MediaTools:
-    """Probing and previews in at most `size` subprocesses, none of which outlives `idle_seconds` unused."""
+    """Probing, previews and marks in at most `size` subprocesses, none of which outlives `idle_seconds` unused."""
 
     def __init__(self, limits: Limits, *, size: int = 2, idle_seconds: float = 60) -> None:
         self._bounds = {"pixels": limits.image_pixels, "seconds": limits.video_seconds}
+        self._output_bytes = limits.video_bytes
         self._idle_seconds = idle_seconds
         self._slots = asyncio.Semaphore(size)
+        marks = max(1, size - 1)  # a worker is left for what clients wait for
+        self._marks = asyncio.Semaphore(marks)
+        self._turns = marks * _TURNS
         self._idle: list[_Worker] = []
         self._timer: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
@@ -47,6 +55,28 @@ class MediaTools:
     async def spritesheet(self, path: Path, out: Path) -> None:
         """Write a JPEG grid of a video's frames."""
         await self._run("spritesheet", _PREVIEW_SECONDS, path=str(path), out=str(out))
+
+    @contextmanager
+    def mark_turn(self) -> Iterator[bool]:
+        """Reserve the right to `mark` for a block; False when that many wait already: come back later."""
+        granted = self._turns > 0
+        self._turns -= granted
+        try:
+            yield granted
+        finally:
+            self._turns += granted
+
+    async def mark(self, path: Path, out: Path, *, text: str, facts: MediaFacts) -> None:
+        """Write an MP4 of the video with `text` in its lower right corner; `facts` as probed.
+
+        MediaError when it cannot be marked, OSError when `out` cannot be written. What is left of `out` after an
+        error or a cancellation is the caller's to remove: nobody writes to it any more.
+        """
+        pixels = facts.width * facts.height * (facts.frames or 0)
+        seconds = min(_MARK_SECONDS + pixels / _MARK_PIXELS, _MARK_LONGEST)
+        arguments = {"path": str(path), "out": str(out), "text": text, "output_bytes": self._output_bytes}
+        async with self._marks:
+            await self._run("mark", seconds, **arguments)
 
     async def close(self) -> None:
         """End every idle worker; those at work end with their task."""
@@ -94,6 +124,7 @@ class MediaTools:
             self._end(self._idle.pop())
 
     def _end(self, worker: "_Worker") -> None:
+        worker.kill()
         ending = asyncio.create_task(worker.end())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
@@ -148,8 +179,11 @@ class _Worker:
             return await stdout.readline()
         return b""
 
-    async def end(self) -> None:
+    def kill(self) -> None:
         """End the process at once: no task of its own is worth keeping."""
         with suppress(ProcessLookupError):
             self._process.kill()
+
+    async def end(self) -> None:
+        """Wait for the end of a killed process."""
         await self._process.wait()

@@ -5,6 +5,7 @@ processor seconds for each task, bytes for each file written. It ends when its s
 """
 
 import json
+import os
 import resource
 import signal
 import sys
@@ -15,16 +16,18 @@ from typing import Any, Final
 
 from gateway.media import MediaError
 from gateway.media.decode import Bounds, probe
+from gateway.media.mark import mark
 from gateway.media.previews import spritesheet, thumbnail
 
 _MEMORY: Final = 3 * 1024 * 1024 * 1024
 _OUTPUT: Final = 64 * 1024 * 1024
+_LONGEST_OUTPUT: Final = 4 * 1024 * 1024 * 1024  # the hard limit, for tasks that name their own
 
 
 def main() -> None:
     """Serve tasks until stdin ends."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT, _OUTPUT))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT, _LONGEST_OUTPUT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's to handle
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -33,6 +36,7 @@ def main() -> None:
     for line in sys.stdin:
         task = json.loads(line)
         _limit_cpu(task["cpu_seconds"])
+        _limit_output(task.get("output_bytes", _OUTPUT))
         answers.write(json.dumps(_answer(task)) + "\n")
         answers.flush()
 
@@ -61,10 +65,21 @@ def _spritesheet(task: dict[str, Any], bounds: Bounds) -> None:
     spritesheet(Path(task["path"]), Path(task["out"]), bounds)
 
 
+def _mark(task: dict[str, Any], bounds: Bounds) -> None:
+    parent = os.getppid()
+
+    def stop_alone() -> None:
+        if os.getppid() != parent:  # the gateway was killed: nobody waits for the file
+            raise SystemExit(1)
+
+    mark(Path(task["path"]), Path(task["out"]), task["text"], bounds, stop_alone)
+
+
 _TASKS: Final[dict[str, Callable[[dict[str, Any], Bounds], Any]]] = {
     "probe": _probe,
     "thumbnail": _thumbnail,
     "spritesheet": _spritesheet,
+    "mark": _mark,
 }
 
 
@@ -74,6 +89,11 @@ def _limit_cpu(seconds: int) -> None:
     used = int(usage.ru_utime + usage.ru_stime) + 1
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, hard))
+
+
+def _limit_output(size: int) -> None:
+    """Let no file of this task grow beyond `size` bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(size, _LONGEST_OUTPUT), _LONGEST_OUTPUT))
 
 
 def _rss_bytes() -> int:

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
-from billing.ledger import Hold
+from billing.ledger import Hold, Spender
 from billing.money import to_micros
 from gateway.clock import Clock
 from gateway.db import Database
@@ -20,7 +21,7 @@ from gateway.ids import new_id
 from gateway.principal import Principal
 from gateway.videos.capabilities import text_of
 from gateway.videos.inputs import Accepted, Inputs
-from gateway.videos.insert import NewVideos, insert_videos
+from gateway.videos.insert import NewVideos, OverBudget, insert_videos, tell_exhausted
 from gateway.videos.lists import group_of
 from gateway.videos.quoting import Price, cheaper_rates
 from gateway.videos.request import VideoBody
@@ -28,6 +29,7 @@ from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredMedia, StoredRequest
 from gateway.videos.tables import videos
+from gateway.videos.terms import priority, slow_down
 from gateway.videos.view import public_video
 from providers.contract import Operation
 
@@ -121,8 +123,10 @@ class Creation:
         new = new_videos(call, plan, ids, kept, self._clock.now_ms())
         try:
             earlier = await self._db.write_batch(insert_videos, new)
-        except (ApiError, AlreadyRecordedError):
+        except (ApiError, AlreadyRecordedError) as error:
             await self._discard(ids, plan)
+            if isinstance(error, OverBudget):
+                await self._db.write(partial(tell_exhausted, error, new.created_at))
             raise
         self._hints.jobs.set()
         if earlier is None:
@@ -160,25 +164,30 @@ def new_videos(
         }
         for n, video_id in enumerate(ids)
     ]
-    priority = PRIORITIES[plan.body.service_tier]
     job = {
         "kind": "video",
         "state": plan.state,
-        "priority": priority,
+        "priority": priority(principal.plan, PRIORITIES[plan.body.service_tier]),
         "lease_until": 0,
         "fence": 0,
         "tries": 0,
     }
     micros = plan.price.video_micros
+    spender = Spender(principal.project_id, principal.key_id, plan.body.user)
     return NewVideos(
         rows=rows,
         jobs=[{"id": video_id, **job} for video_id in ids],
-        holds=[Hold(video_id, principal.organization_id, micros, now) for video_id in ids],
+        holds=[
+            Hold(video_id, principal.organization_id, micros, now, int(plan.seconds * 1000), spender)
+            for video_id in ids
+        ],
         answer=public_video(_NOTHING | rows[0], ids if many else ()),
         created_at=now,
         claim=call.claim,
         retry=0 if call.claim is not None else call.retry_count,
         source_video_id=plan.source_video_id,
+        fast_videos=principal.plan.fast_videos_per_month,
+        slow_down=slow_down(principal.plan),
     )
 
 
@@ -220,6 +229,7 @@ def _stored(call: Call, plan: Plan, media: list[StoredMedia], seed: int | None) 
         pinned_attempt_id=plan.pinned_attempt_id,
         webhook_url=plan.body.webhook_url,
         concurrent_videos=call.principal.concurrent_videos,
+        organization_videos=call.principal.plan.concurrent_videos,
         watermark=call.principal.plan.watermark,
         retention_days=call.principal.plan.retention_days,
         cancel_fee_micros=to_micros(call.principal.plan.cancel_fee_usd),

@@ -5,14 +5,24 @@ Set-based: a refused item is an exception in the answer and leaves its neighbour
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from billing.ledger import Hold, InsufficientCredit, hold_many
+from billing.budgets import count_videos, mark_exhausted, period_end, period_start
+from billing.ledger import (
+    BudgetAlert,
+    BudgetExceeded,
+    Hold,
+    InsufficientCredit,
+    Suspended,
+    hold_many,
+)
 from gateway.db import now_ms
-from gateway.errors import NotFound, QuotaExceeded
+from gateway.errors import Forbidden, NotFound, QuotaExceeded
 from gateway.idempotency.service import AlreadyRecordedError, Claim, forget, record
+from gateway.jobs.budget_events import enqueue_budget_alerts
 from gateway.jobs.tables import jobs
 from gateway.videos.sources import still_there
 from gateway.videos.tables import videos
@@ -29,7 +39,8 @@ _INSERT_JOBS = insert(jobs).values(due=now_ms())
 class NewVideos:
     """One accepted request: all of its videos, or none. Rows by column name; `deadline_in` in milliseconds.
 
-    `retry` is the SDK's retry count, 0 where the request is no retry or carries an Idempotency-Key.
+    `retry` is the SDK's retry count, 0 where the request is no retry or carries an Idempotency-Key. After
+    `fast_videos` of the organization in a month, `slow_down` is added to the priority.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -40,6 +51,8 @@ class NewVideos:
     claim: Claim | None = None
     retry: int = 0
     source_video_id: str | None = None
+    fast_videos: int | None = None
+    slow_down: int = 0
 
     @property
     def head(self) -> dict[str, Any]:
@@ -64,16 +77,31 @@ def insert_videos(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]
         else:
             results[n] = refusal
     accepted = []
-    for n, refused in zip(fresh, _hold(conn, [items[n] for n in fresh]), strict=True):
+    alerts: list[BudgetAlert] = []
+    for n, refused in zip(fresh, _hold(conn, [items[n] for n in fresh], alerts), strict=True):
         if refused is None:
             accepted.append(items[n])
         else:
             forget(conn, items[n].claim)
             results[n] = refused
     if accepted:
+        jobs_of = [_queued(conn, item) for item in accepted]
         conn.execute(_INSERT_VIDEOS, [row for item in accepted for row in item.rows])
-        conn.execute(_INSERT_JOBS, [job for item in accepted for job in item.jobs])
+        conn.execute(_INSERT_JOBS, [job for group in jobs_of for job in group])
+        enqueue_budget_alerts(conn, alerts, accepted[0].created_at)
     return results
+
+
+def _queued(conn: Connection, item: NewVideos) -> Sequence[dict[str, Any]]:
+    """Give the jobs their place in the queue: videos beyond the month's fast ones go slow."""
+    if item.fast_videos is None:
+        return item.jobs
+    start = period_start("month", item.created_at)
+    before = count_videos(conn, item.head["organization_id"], start, len(item.jobs)) - len(item.jobs)
+    return [
+        {**job, "priority": job["priority"] + (item.slow_down if before + n >= item.fast_videos else 0)}
+        for n, job in enumerate(item.jobs)
+    ]
 
 
 def _precheck(conn: Connection, item: NewVideos) -> Row | Exception | None:
@@ -119,29 +147,64 @@ def _claim_earlier(conn: Connection, item: NewVideos) -> Row | None:
     )
 
 
-def _hold(conn: Connection, items: Sequence[NewVideos]) -> list[Exception | None]:
+def _hold(conn: Connection, items: Sequence[NewVideos], alerts: list[BudgetAlert]) -> list[Exception | None]:
     """Set the money of each item aside; a group is held whole or not at all."""
     refused: list[Exception | None] = [None] * len(items)
     singles = [n for n, item in enumerate(items) if len(item.holds) == 1]
     if singles:
-        answers = hold_many(conn, [items[n].holds[0] for n in singles])
+        answers = hold_many(conn, [items[n].holds[0] for n in singles], alerts)
         for n, answer in zip(singles, answers, strict=True):
             refused[n] = _public(answer)
     for n, item in enumerate(items):
         if len(item.holds) > 1:
-            refused[n] = _public(_hold_group(conn, item.holds))
+            refused[n] = _public(_hold_group(conn, item.holds, alerts))
     return refused
 
 
-def _hold_group(conn: Connection, holds: Sequence[Hold]) -> Exception | None:
+def _hold_group(conn: Connection, holds: Sequence[Hold], alerts: list[BudgetAlert]) -> Exception | None:
+    reached: list[BudgetAlert] = []
     with conn.begin_nested() as savepoint:
-        refusal = next((answer for answer in hold_many(conn, holds) if answer is not None), None)
+        answers = hold_many(conn, holds, reached)
+        refusal = next((answer for answer in answers if answer is not None), None)
         if refusal is not None:
             savepoint.rollback()
-    return refusal
+            return refusal
+    alerts += reached
+    return None
 
 
 def _public(refusal: Exception | None) -> Exception | None:
     if isinstance(refusal, InsufficientCredit):
         return QuotaExceeded(f"{refusal} Add credit, or ask for fewer or shorter videos.")
+    if isinstance(refusal, BudgetExceeded):
+        return OverBudget(refusal)
+    if isinstance(refusal, Suspended):
+        return Forbidden(_SUSPENDED[refusal.args[0]], code="organization_suspended")
     return refusal
+
+
+class OverBudget(QuotaExceeded):
+    """A hard budget refused the request."""
+
+    def __init__(self, refusal: BudgetExceeded) -> None:
+        end = datetime.fromtimestamp(
+            period_end(refusal.budget.period, refusal.period_start) // 1000, UTC
+        ).strftime("%Y-%m-%d %H:%M UTC")
+        super().__init__(
+            f"{refusal} It starts anew at {end}; ask for less, or for a higher budget.", param=None
+        )
+        self.refusal = refusal
+
+
+def tell_exhausted(error: OverBudget, now: int, conn: Connection) -> None:
+    """Tell the last mark of the budget that has just refused; a transaction of its own, for the refused one is undone."""
+    alert = mark_exhausted(conn, error.refusal)
+    if alert is not None:
+        enqueue_budget_alerts(conn, [alert], now)
+
+
+_SUSPENDED: Final = {
+    "receivable": "This organization is suspended: a payment was taken back beyond its credit. Top up what it owes.",
+    "payment_failed": "This organization is suspended: an invoice could not be collected. Pay it to go on.",
+    "operator": "This organization is suspended by the operator of this server.",
+}

@@ -17,6 +17,7 @@ from gateway.videos.quoting import check_max_cost, price_of, priced, warnings_of
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
+from gateway.videos.terms import check_plan
 from providers.contract import MediaRole, Operation
 
 
@@ -25,7 +26,6 @@ class Planner:
 
     def __init__(self, catalogue: Catalogue, settings: Settings, inputs: Inputs, sources: Sources) -> None:
         self._catalogue = catalogue
-        self._mode = settings.billing.mode
         self._limits = settings.limits
         self._inputs = inputs
         self._sources = sources
@@ -57,6 +57,7 @@ class Planner:
             if body.characters:
                 media += await self._inputs.characters(principal.project_id, body.characters)
             yield self._plan(
+                principal,
                 Operation.GENERATE,
                 body,
                 [model, *fallbacks],
@@ -119,6 +120,7 @@ class Planner:
                 code="video_too_long",
             )
         return self._plan(
+            principal,
             operation,
             body,
             [model],
@@ -134,6 +136,7 @@ class Planner:
 
     def _plan(
         self,
+        principal: Principal,
         operation: Operation,
         body: VideoBody,
         models: Sequence[Model],
@@ -147,14 +150,16 @@ class Planner:
         source_video_id: str | None = None,
         pinned_attempt_id: str | None = None,
     ) -> Plan:
-        usable = priced(routes, self._mode)
+        names = tuple(model.id for model in models)
+        check_plan(principal, names, seconds=total_seconds or seconds, size=size)
+        usable = priced(routes, principal.billing_mode)
         price = price_of(usable, seconds)
         check_max_cost(body.max_cost, price, body.n)
         return Plan(
             operation=operation,
             body=body,
             routes=usable,
-            models=tuple(model.id for model in models),
+            models=names,
             seconds=seconds,
             total_seconds=total_seconds or seconds,
             size=size,

@@ -47,6 +47,7 @@ class StoredRequest(BaseModel):
     pinned_attempt_id: str | None = None
     webhook_url: str | None = None
     concurrent_videos: int | None = None  # the key's cap when the video was accepted
+    organization_videos: int | None = None  # the plan's cap for all keys of the organization
     watermark: bool = False  # the plan's terms when the video was accepted, as the next two
     retention_days: float | None = None
     cancel_fee_micros: int = 0

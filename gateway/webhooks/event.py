@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-EVENT_TYPES: Final = ("video.completed", "video.failed")
+BUDGET_REACHED: Final = "budget.threshold_reached"
+EVENT_TYPES: Final = ("video.completed", "video.failed", BUDGET_REACHED)
 
 
 def video_event_id(video_id: str, event_type: str) -> str:
@@ -13,14 +15,19 @@ def video_event_id(video_id: str, event_type: str) -> str:
     return "evt_" + hashlib.sha256(f"{video_id}:{event_type}".encode()).hexdigest()[:32]
 
 
-def event_body(event_id: str, event_type: str, video_id: str, created_at: int) -> str:
+def budget_event_id(budget_id: str, period_start: int, percent: int) -> str:
+    """Derive the id of the one event of a budget's mark in a period."""
+    return "evt_" + hashlib.sha256(f"{budget_id}:{period_start}:{percent}".encode()).hexdigest()[:32]
+
+
+def event_body(event_id: str, event_type: str, data: Mapping[str, Any], created_at: int) -> str:
     """Make the JSON text that is signed and sent, the same at every try. `created_at` in Unix seconds."""
     event = {
         "id": event_id,
         "object": "event",
         "created_at": created_at,
         "type": event_type,
-        "data": {"id": video_id},
+        "data": dict(data),
     }
     return json.dumps(event, separators=(",", ":"))
 

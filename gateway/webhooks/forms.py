@@ -1,23 +1,14 @@
 """What a client may say of a webhook endpoint. Unknown fields are refused."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from gateway.keys.forms import Flag
 
-def _true_or_false(value: Any) -> Any:
-    """Take a form's texts too, but no other word for it: a secret's life hangs on this."""
-    known = {"true": True, "false": False}
-    found = value if isinstance(value, bool) else known.get(value) if isinstance(value, str) else None
-    if found is None:
-        raise ValueError("must be true or false")
-    return found
-
-
-EventType = Literal["video.completed", "video.failed"]
+EventType = Literal["video.completed", "video.failed", "budget.threshold_reached"]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
-Flag = Annotated[bool, BeforeValidator(_true_or_false)]
 EventTypes = Annotated[list[EventType], Field(min_length=1, max_length=20)]
 
 

@@ -183,7 +183,7 @@ class WebhookService:
         row = await self._endpoint(project_id, endpoint_id)
         now = self._clock.now_ms()
         event_id = new_id("evt")
-        body = event_body(event_id, event_type, SAMPLE_VIDEO, now // 1000)
+        body = event_body(event_id, event_type, {"id": SAMPLE_VIDEO}, now // 1000)
         outcome = await self._sender.send(row.url, event_id, body, endpoint_secrets(row, self._box, now))
         if outcome.status is None:
             raise BadRequest(

@@ -30,6 +30,11 @@ def upgrade() -> None:
         for name, condition in BALANCE_CHECKS.items():
             batch_op.create_check_constraint(op.f(f'ck_billing_balances_{name}'), condition)
 
+    op.drop_index('ix_ledger_entries_organization_id_id', 'ledger_entries')
+    op.create_index(
+        'ix_ledger_entries_organization_id_created_at_id', 'ledger_entries', ['organization_id', 'created_at', 'id']
+    )
+
     op.create_table('credit_lots',
     sa.Column('id', sa.String(length=64), nullable=False),
     sa.Column('organization_id', sa.String(length=64), nullable=False),
@@ -85,10 +90,21 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('subject', 'budget_id', name=op.f('pk_budget_holds'))
     )
 
+    # attempts under way hold a slot of their organization from now on
+    op.execute(
+        "INSERT INTO slots (name, used, paused_until) "
+        "SELECT 'org:' || videos.organization_id, count(*), 0 FROM attempts "
+        "JOIN videos ON videos.id = attempts.video_id WHERE attempts.holds_key_slot "
+        "GROUP BY videos.organization_id"
+    )
+
 
 def downgrade() -> None:
+    op.execute("DELETE FROM slots WHERE name LIKE 'org:%'")
     for name in ('budget_holds', 'budget_periods', 'budgets', 'hold_lots', 'credit_lots'):
         op.drop_table(name)
+    op.drop_index('ix_ledger_entries_organization_id_created_at_id', 'ledger_entries')
+    op.create_index('ix_ledger_entries_organization_id_id', 'ledger_entries', ['organization_id', 'id'])
     with op.batch_alter_table('billing_balances') as batch_op:
         for name in BALANCE_CHECKS:
             batch_op.drop_constraint(op.f(f'ck_billing_balances_{name}'), type_='check')

@@ -4,9 +4,6 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.exc import IntegrityError
 
@@ -15,11 +12,11 @@ from billing.ledger import (
     InsufficientCredit,
     LedgerConflict,
     capture,
-    credit,
     hold_many,
     open_balance,
     release,
 )
+from billing.ledger_moves import credit
 from billing.tables import balances, metadata
 from billing.verify import verify
 from gateway.db import Database
@@ -119,77 +116,3 @@ async def test_concurrent_creates_cannot_overspend(db: Database) -> None:
     assert sum(await asyncio.gather(*(create(n) for n in range(200)))) == 7
     assert await db.read(balance) == (0, 700)
     assert await db.read(verify) == []
-
-
-class LedgerMachine(RuleBasedStateMachine):
-    """Any order of credits, holds, captures and releases, with repeats, against a model in plain integers."""
-
-    holds = Bundle("holds")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conn = engine().connect()
-        open_balance(self.conn, "org", "prepaid")
-        self.available = 0
-        self.open: dict[str, int] = {}
-        self.count = 0
-
-    @rule(amount=st.integers(1, 10**9))
-    def grant(self, amount: int) -> None:
-        self.count += 1
-        credit(
-            self.conn,
-            subject=f"act_{self.count}",
-            organization_id="org",
-            amount_micros=amount,
-            memo="",
-            now=1,
-        )
-        self.available += amount
-
-    @rule(target=holds, amounts=st.lists(st.integers(0, 10**9), min_size=1, max_size=5))
-    def take(self, amounts: list[int]) -> list[Hold]:
-        wanted = []
-        for amount in amounts:
-            self.count += 1
-            wanted.append(hold(f"v{self.count}", amount))
-        for item, refused in zip(wanted, hold_many(self.conn, wanted), strict=True):
-            assert (refused is None) == (item.amount_micros <= self.available)
-            if refused is None:
-                self.available -= item.amount_micros
-                self.open[item.subject] = item.amount_micros
-        return wanted
-
-    @rule(items=holds, share=st.floats(0, 1))
-    def charge(self, items: list[Hold], share: float) -> None:
-        for item in items:
-            amount = int(item.amount_micros * share)
-            if item.subject in self.open:
-                capture(self.conn, item, amount, 2)
-                self.available += self.open.pop(item.subject) - amount
-            else:
-                with pytest.raises(LedgerConflict):
-                    capture(self.conn, item, amount, 2)
-
-    @rule(items=holds)
-    def give_back(self, items: list[Hold]) -> None:
-        for item in items:
-            if item.subject in self.open:
-                release(self.conn, item, 2)
-                self.available += self.open.pop(item.subject)
-            else:
-                with pytest.raises(LedgerConflict):
-                    release(self.conn, item, 2)
-
-    @invariant()
-    def the_books_are_right(self) -> None:
-        assert balance(self.conn) == (self.available, sum(self.open.values()))
-        assert self.available >= 0
-        assert verify(self.conn) == []
-
-    def teardown(self) -> None:
-        self.conn.close()
-
-
-TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

@@ -6,7 +6,17 @@ import pytest
 from sqlalchemy import Connection, create_engine, delete, insert, update
 
 from billing.ledger import Hold, capture, hold_many, open_balance
-from billing.tables import balances, entries, lines, metadata
+from billing.lots import grant_credit
+from billing.tables import (
+    balances,
+    budget_holds,
+    budget_periods,
+    credit_lots,
+    entries,
+    hold_lots,
+    lines,
+    metadata,
+)
 from billing.verify import verify
 
 
@@ -45,3 +55,28 @@ def test_settled_twice(books: Connection) -> None:
         )
     )
     assert any("settled 2 times" in problem for problem in verify(books))
+
+
+def test_charged_more_than_held(books: Connection) -> None:
+    for account, amount in (("revenue", 500), ("customer", -100)):
+        where = lines.c.entry_id.contains("capture") & (lines.c.account == account)
+        books.execute(update(lines).where(where).values(amount=amount))
+    assert "v1 was charged more than was held" in verify(books)
+
+
+def test_promotional_credit_that_no_lot_has(books: Connection) -> None:
+    grant_credit(books, subject="lot", organization_id="org", amount_micros=50, expires_at=9, memo="", now=1)
+    assert verify(books) == []
+    books.execute(update(credit_lots).values(remaining=40))
+    assert verify(books) == ["organization org: 50 promotional credit, its lots have 40"]
+
+
+def test_what_a_settled_hold_left_behind(books: Connection) -> None:
+    books.execute(insert(hold_lots).values(subject="v1", lot_id="lot", amount=1))
+    books.execute(insert(budget_holds).values(subject="v1", budget_id="b", period_start=0, amount=1))
+    books.execute(insert(budget_periods).values(budget_id="b", period_start=0, used=0, alerted=0))
+    assert verify(books) == [
+        "hold_lots still has v1, which is settled",
+        "budget_holds still has v1, which is settled",
+        "budget b counts 0, its open holds alone are 1",
+    ]

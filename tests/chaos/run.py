@@ -49,8 +49,8 @@ def planted_plan(plan: Plan, name: str) -> Plan:
     plan.kills = 6 if name == "ledger_outside" else 1
     if name == "no_fence":
         # a create in hand is held long enough to be stopped in, and its lease runs out soon
-        plan.processes, plan.kills, plan.stops = 3, 3, 3
-        plan.lease, plan.renew, plan.hold = 1.5, 0.5, 0.6
+        plan.processes, plan.videos, plan.kills, plan.stops = 3, 60, 3, 3
+        plan.lease, plan.renew, plan.hold = 3.0, 0.8, 0.6
     return plan
 
 

@@ -130,7 +130,11 @@ def webhooks_test(s: Scenario) -> None:
 
 @row("webhooks.event_types.list")
 def webhooks_event_types(s: Scenario) -> None:
-    equal(sorted(s.client.webhooks.event_types.list().data), ["video.completed", "video.failed"], "types")
+    equal(
+        sorted(s.client.webhooks.event_types.list().data),
+        ["budget.threshold_reached", "video.completed", "video.failed"],
+        "types",
+    )
 
 
 @row("webhooks.delete")

@@ -418,7 +418,7 @@ row("webhooks.test", "webhooks.test", async () => {
 
 row("webhooks.event_types.list", "webhooks.eventTypes.list", async () => {
   const types = await client.webhooks.eventTypes.list();
-  equal([...types.data].sort(), ["video.completed", "video.failed"], "types");
+  equal([...types.data].sort(), ["budget.threshold_reached", "video.completed", "video.failed"], "types");
 });
 
 row("webhooks.delete", "webhooks.delete", async () => {

@@ -18,6 +18,7 @@ def test_help_is_instant_and_lists_every_command(onereel: Command):
     }
     assert names == {
         "billing",
+        "credits",
         "db",
         "doctor",
         "generate",
@@ -39,7 +40,7 @@ def test_help_is_instant_and_lists_every_command(onereel: Command):
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "generate", "keys", "models", "upstreams", "db", "ledger", "doctor"]
+    "command", ["serve", "credits", "generate", "keys", "models", "upstreams", "db", "ledger", "doctor"]
 )
 def test_every_command_explains_itself(onereel: Command, command: str):
     shown = onereel(command, "--help")
@@ -178,3 +179,20 @@ def test_worker_passes_its_options_on(onereel: Command):
     shown = onereel("worker", "--help", env={"ONEREEL_LOCAL__PYTHON": sys.executable})
     assert shown.returncode == 0
     assert "worker" in shown.stdout
+
+
+def test_credit_without_a_server(onereel: Command):
+    given = onereel("credits", "grant", "25.00", "--reason", "pilot")
+    assert given.returncode == 0, given.stderr
+    assert onereel("credits", "grant", "5", "--reason", "gift", "--expires", "30d").returncode == 0
+    gift, pilot = json.loads(onereel("credits", "list", "--json").stdout)
+    assert (pilot["id"], pilot["amount_usd"], pilot["expires_at"]) == (
+        given.stdout.strip(),
+        "25.000000",
+        None,
+    )
+    assert (gift["remaining_usd"], gift["reason"]) == ("5.000000", "gift")
+    assert "pilot" in onereel("credits", "list").stdout
+    refused = onereel("credits", "grant", "1.2345678", "--reason", "odd")
+    assert (refused.returncode, "six decimal places" in refused.stderr) == (1, True)
+    assert onereel("ledger", "verify").stdout == "The ledger is consistent.\n"

@@ -68,6 +68,8 @@ class Engine:
             concurrent_videos=changes.pop("concurrent_videos", None),
             media=changes.pop("media", []),
             webhook_url=changes.pop("webhook_url", None),
+            watermark=changes.pop("watermark", False),
+            retention_days=changes.pop("retention_days", None),
         )
         deadline_in = changes.pop("deadline_in", 600_000)
         row = {

@@ -23,6 +23,7 @@ from tests.gateway.jobs.bench import PRICE, Engine, engine, upstream
 
 NOWHERE = "http://127.0.0.1:9/v1"
 UPSTREAM = slots.upstream_slot("acme")
+ORGANIZATION = slots.organization_slot("org_1")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ async def claimed(made: Engine) -> dict[str, Lease]:
 
 
 def intent(lease: Lease, key: str = "key_1", cap: int | None = None, room: int = 2) -> intents.Intent:
-    wants = (Want(slots.key_slot(key), cap), Want(UPSTREAM, room))
+    wants = (Want(ORGANIZATION, None), Want(slots.key_slot(key), cap), Want(UPSTREAM, room))
     return intents.Intent(lease, lease.job_id, "acme", "fast-1", wants)
 
 
@@ -75,7 +76,7 @@ async def test_a_wake_that_a_job_cannot_use_goes_to_the_next(db: Database, tmp_p
 
         def ended(conn: Connection) -> None:
             conn.execute(update(attempts).values(holds_key_slot=False, holds_upstream_slot=False))
-            slots.free(conn, [slots.key_slot("key_2"), slots.key_slot("key_2"), UPSTREAM, UPSTREAM])
+            slots.free(conn, [ORGANIZATION, slots.key_slot("key_2"), UPSTREAM] * 2)
 
         await db.write(ended)
         woken = await claimed(made)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from billing.ledger import credit, open_balance
+from billing.ledger import open_balance
+from billing.ledger_moves import credit
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
@@ -181,7 +182,7 @@ def new_principal() -> Principal:
 async def build(db: Database, clock: Clock, folder: Path, settings: Settings) -> World:
     uploads = folder / "uploads"
     uploads.mkdir()
-    hints, principal = Hints(), new_principal()
+    hints, principal = Hints(), replace(new_principal(), billing_mode=settings.billing.mode)
     storage, catalogue = Storage(f"file://{folder / 'storage'}"), Catalogue(settings)
     service = VideoService(
         db,

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from gateway.app import create_app
 from gateway.settings import Local, Security, Settings
-from gateway.webhooks.event import event_body
+from gateway.webhooks.event import EVENT_TYPES, event_body
 from gateway.webhooks.signing import signed_headers
 from tests.gateway.webhooks.receiver import Receiver, receiving, status
 
@@ -94,7 +94,7 @@ async def test_the_whole_management_api(served: Served) -> None:
         for secret in (created.signing_secret, rotated.signing_secret):
             client.webhooks.unwrap(hit.body.decode(), hit.headers, secret=secret)
 
-        assert (await client.webhooks.event_types.list()).data == ["video.completed", "video.failed"]
+        assert (await client.webhooks.event_types.list()).data == list(EVENT_TYPES)
         deleted = await client.webhooks.delete(created.id)
         assert (deleted.id, deleted.deleted) == (created.id, True)
         with pytest.raises(openai.NotFoundError) as gone:
@@ -246,7 +246,7 @@ async def test_the_snippets_of_the_documentation_run(
     names["SECRET"] = capsys.readouterr().out.strip()
     exec(receive, names)
 
-    body = event_body("evt_1", "video.completed", "video_1", int(time.time()))
+    body = event_body("evt_1", "video.completed", {"id": "video_1"}, int(time.time()))
     headers = signed_headers([names["SECRET"]], "evt_1", int(time.time()), body.encode())
     for _ in range(2):
         assert names["receive"](body.encode(), headers) == 200

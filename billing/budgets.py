@@ -1,0 +1,279 @@
+"""Budgets: how much an organization, project, key or end user may spend in a UTC day or month, in money or seconds.
+
+A hold counts in the period of its creation; its capture or release corrects that period. Budget rows are locked
+after the organization's balance, in the order organization, project, key, user, so that no two creates deadlock or
+pass the same limit.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from billing.money import format_usd
+from billing.tables import budget_holds, budget_periods, budgets
+
+Scope = Literal["organization", "project", "key", "user"]
+Period = Literal["day", "month"]
+Unit = Literal["usd", "seconds"]
+
+MARKS: Final = (50, 80, 100)
+"""Percentages of a budget that are told."""
+
+_ORDER: Final = case({"organization": 0, "project": 1, "key": 2, "user": 3}, value=budgets.c.scope)
+_ACTIVE: Final = (
+    select(budgets)
+    .where(budgets.c.organization_id == bindparam("organization"), budgets.c.archived_at.is_(None))
+    .order_by(_ORDER, budgets.c.id)
+)
+_PERIODS: Final = (
+    select(budget_periods)
+    .where(
+        tuple_(budget_periods.c.budget_id, budget_periods.c.period_start).in_(
+            bindparam("pairs", expanding=True)
+        )
+    )
+    .order_by(budget_periods.c.budget_id, budget_periods.c.period_start)
+    .with_for_update()
+)
+_COUNT: Final = (
+    update(budget_periods)
+    .where(
+        budget_periods.c.budget_id == bindparam("budget"),
+        budget_periods.c.period_start == bindparam("start", type_=BigInteger),
+        or_(
+            bindparam("soft"),
+            budget_periods.c.used + bindparam("more", type_=BigInteger)
+            <= bindparam("most", type_=BigInteger),
+        ),
+    )
+    .values(used=budget_periods.c.used + bindparam("more", type_=BigInteger), alerted=bindparam("told"))
+)
+_CORRECT: Final = (
+    update(budget_periods)
+    .where(
+        budget_periods.c.budget_id == bindparam("budget"),
+        budget_periods.c.period_start == bindparam("start", type_=BigInteger),
+    )
+    .values(used=budget_periods.c.used + bindparam("more", type_=BigInteger))
+)
+_HOLDS: Final = (
+    select(budget_holds, budgets.c.unit)
+    .join(budgets, budgets.c.id == budget_holds.c.budget_id)
+    .where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
+)
+_FORGET: Final = delete(budget_holds).where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Spender:
+    """Who spends below the organization."""
+
+    project_id: str
+    key_id: str
+    user: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What one hold would count: micro-USD and milliseconds of video, at a time in milliseconds."""
+
+    subject: str
+    organization_id: str
+    spender: Spender | None
+    amount_micros: int
+    length_ms: int
+    at: int
+
+    def of_unit(self, unit: str) -> int:
+        """Read it as a budget of this unit counts."""
+        return self.amount_micros if unit == "usd" else self.length_ms
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAlert:
+    """A budget reached `percent` of its amount in the period that began at `period_start` (milliseconds)."""
+
+    budget: Any
+    period_start: int
+    percent: int
+    used: int
+
+
+class BudgetExceeded(Exception):
+    """A hard budget does not cover the hold; `budget` is its row."""
+
+    def __init__(self, budget: Any, period_start: int, used: int) -> None:
+        left = text_of(budget.unit, max(0, budget.amount - used))
+        of = text_of(budget.unit, budget.amount)
+        super().__init__(
+            f"The {budget.period}'s budget of this {budget.scope} has {left} of {of} left, too little for this video."
+        )
+        self.budget = budget
+        self.period_start = period_start
+        self.used = used
+
+
+def period_start(period: str, at: int) -> int:
+    """When the UTC day or month of a time began (milliseconds)."""
+    day = datetime.fromtimestamp(at // 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((day if period == "day" else day.replace(day=1)).timestamp()) * 1000
+
+
+def period_end(period: str, start: int) -> int:
+    """When the period that began at `start` ends (milliseconds)."""
+    return period_start(period, start + (25 if period == "day" else 32 * 24) * 3_600_000)
+
+
+def text_of(unit: str, amount: int) -> str:
+    """Write an amount for people: "12.500000 USD" or "90 s"."""
+    return f"{format_usd(amount)} USD" if unit == "usd" else f"{amount / 1000:g} s"
+
+
+@dataclass(slots=True)
+class Counted:
+    """The budgets of one organization while a batch of holds is decided; nothing is written before `write`."""
+
+    active: Sequence[Any] = ()
+    used: dict[tuple[str, int], int] = field(default_factory=dict)
+    told: dict[tuple[str, int], int] = field(default_factory=dict)
+    more: dict[tuple[str, int], int] = field(default_factory=dict)
+    holds: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[BudgetAlert] = field(default_factory=list)
+
+    def refusal(self, spend: Spend) -> BudgetExceeded | None:
+        """Name the first hard budget that does not cover it."""
+        for budget in self._of(spend):
+            key = (budget.id, period_start(budget.period, spend.at))
+            if budget.hard and self.used[key] + spend.of_unit(budget.unit) > budget.amount:
+                return BudgetExceeded(budget, key[1], self.used[key])
+        return None
+
+    def take(self, spend: Spend) -> None:
+        """Count it."""
+        for budget in self._of(spend):
+            key = (budget.id, period_start(budget.period, spend.at))
+            amount = spend.of_unit(budget.unit)
+            self.used[key] += amount
+            self.more[key] = self.more.get(key, 0) + amount
+            self.holds.append(
+                {"subject": spend.subject, "budget_id": key[0], "period_start": key[1], "amount": amount}
+            )
+            percent = mark_reached(budget.amount, self.used[key])
+            if percent > self.told[key]:
+                self.told[key] = percent
+                self.alerts.append(BudgetAlert(budget, key[1], percent, self.used[key]))
+
+    def write(self, conn: Connection) -> None:
+        """Write what was counted. RuntimeError if a hard budget was passed all the same: nothing may stand then."""
+        by_id = {budget.id: budget for budget in self.active}
+        for key, more in sorted(self.more.items()):
+            budget = by_id[key[0]]
+            counted = conn.execute(
+                _COUNT,
+                {
+                    "budget": key[0],
+                    "start": key[1],
+                    "soft": not budget.hard,
+                    "more": more,
+                    "most": budget.amount,
+                    "told": self.told[key],
+                },
+            )
+            if counted.rowcount != 1:
+                raise RuntimeError(f"budget {key[0]} was passed")
+        if self.holds:
+            conn.execute(insert(budget_holds), self.holds)
+
+    def _of(self, spend: Spend) -> Iterable[Any]:
+        return (budget for budget in self.active if _counts(budget, spend))
+
+
+def mark_reached(amount: int, used: int) -> int:
+    """Find the highest of MARKS that `used` has reached, 0 for none."""
+    return max((mark for mark in MARKS if used * 100 >= amount * mark and used > 0), default=0)
+
+
+def lock(conn: Connection, organization_id: str, spends: Sequence[Spend]) -> Counted:
+    """Read the budgets that these holds count in, and lock their periods. The balance is locked already."""
+    active = [
+        budget
+        for budget in conn.execute(_ACTIVE, {"organization": organization_id})
+        if any(_counts(budget, spend) for spend in spends)
+    ]
+    if not active:
+        return Counted()
+    pairs = sorted({(b.id, period_start(b.period, spend.at)) for b in active for spend in spends})
+    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
+    conn.execute(
+        make(budget_periods).on_conflict_do_nothing(),
+        [{"budget_id": budget, "period_start": start, "used": 0, "alerted": 0} for budget, start in pairs],
+    )
+    counted = Counted(active)
+    for row in conn.execute(_PERIODS, {"pairs": pairs}):
+        counted.used[row.budget_id, row.period_start] = row.used
+        counted.told[row.budget_id, row.period_start] = row.alerted
+    return counted
+
+
+def correct(conn: Connection, actual: Mapping[str, tuple[int, int | None]]) -> None:
+    """Put what was really charged in the place of what was held, by subject (micro-USD, milliseconds; None: as held)."""
+    rows = conn.execute(_HOLDS, {"subjects": list(actual)}).all() if actual else []
+    if not rows:
+        return
+    more: dict[tuple[str, int], int] = {}
+    for row in rows:
+        micros, length_ms = actual[row.subject]
+        value = micros if row.unit == "usd" else length_ms
+        if value is not None and value != row.amount:
+            key = (row.budget_id, row.period_start)
+            more[key] = more.get(key, 0) + value - row.amount
+    changes = [{"budget": key[0], "start": key[1], "more": delta} for key, delta in sorted(more.items())]
+    if changes:
+        conn.execute(_CORRECT, changes)
+    conn.execute(_FORGET, {"subjects": sorted({row.subject for row in rows})})
+
+
+def count_videos(conn: Connection, organization_id: str, start: int, more: int) -> int:
+    """Count accepted videos of a month for the plan's fast queue; answers how many there are now."""
+    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
+    row = {"budget_id": f"fast:{organization_id}", "period_start": start, "used": more, "alerted": 0}
+    counted = (
+        make(budget_periods)
+        .values(row)
+        .on_conflict_do_update(
+            index_elements=["budget_id", "period_start"], set_={"used": budget_periods.c.used + more}
+        )
+        .returning(budget_periods.c.used)
+    )
+    return int(conn.execute(counted).scalar_one())
+
+
+def mark_exhausted(conn: Connection, refusal: BudgetExceeded) -> BudgetAlert | None:
+    """Tell the 100 % mark where a hard budget has just refused a create; None if it was told in this period."""
+    told = conn.execute(
+        update(budget_periods)
+        .where(
+            budget_periods.c.budget_id == refusal.budget.id,
+            budget_periods.c.period_start == refusal.period_start,
+            budget_periods.c.alerted < MARKS[-1],
+        )
+        .values(alerted=MARKS[-1])
+    )
+    if told.rowcount != 1:
+        return None
+    return BudgetAlert(refusal.budget, refusal.period_start, MARKS[-1], refusal.used)
+
+
+def _counts(budget: Any, spend: Spend) -> bool:
+    if budget.scope == "organization":
+        return bool(budget.scope_id == spend.organization_id)
+    who = spend.spender
+    if who is None:
+        return False
+    names = {"project": who.project_id, "key": who.key_id, "user": who.user}
+    return bool(names[budget.scope] == budget.scope_id)

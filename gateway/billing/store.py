@@ -1,0 +1,125 @@
+"""SQL over balances, entries, credits and budgets. Every statement is scoped by its organization."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, insert, select, tuple_, update
+
+from billing.budgets import period_start
+from billing.tables import balances, budget_periods, budgets, credit_lots, entries, lines
+from gateway.errors import BadRequest, NotFound
+from gateway.keys.store import PageQuery
+from gateway.keys.tables import api_keys, organizations, projects
+
+
+def balance(conn: Connection, organization_id: str) -> Any:
+    """Read the balance row."""
+    return conn.execute(select(balances).where(balances.c.organization_id == organization_id)).one()
+
+
+def organization(conn: Connection, organization_id: str) -> Any:
+    """Read an organization: for the operator only. NotFound for an unknown one."""
+    row = conn.execute(select(organizations).where(organizations.c.id == organization_id)).first()
+    if row is None:
+        raise NotFound(
+            f"No organization with the id '{organization_id[:100]}'.",
+            param="organization",
+            code="organization_not_found",
+        )
+    return row
+
+
+def ledger_page(
+    conn: Connection, organization_id: str, page: PageQuery
+) -> tuple[list[tuple[Any, list[tuple[str, int]]]], bool]:
+    """Entries with their lines, by time."""
+    rows, more = _page(conn, entries, select(entries), entries.c.organization_id == organization_id, page)
+    found: dict[str, list[tuple[str, int]]] = {row.id: [] for row in rows}
+    of_page = select(lines).where(lines.c.entry_id.in_(list(found))).order_by(lines.c.account)
+    for line in conn.execute(of_page):
+        found[line.entry_id].append((line.account, line.amount))
+    return [(row, found[row.id]) for row in rows], more
+
+
+def credits_page(
+    conn: Connection, organization_id: str | None, page: PageQuery
+) -> tuple[Sequence[Any], bool]:
+    """What the operator gave, with what is left of the parts that end; None: to every organization."""
+    given = and_(lines.c.entry_id == entries.c.id, lines.c.amount > 0)
+    statement = (
+        select(*entries.c, lines.c.amount, credit_lots.c.remaining, credit_lots.c.expires_at)
+        .join(lines, given)
+        .outerjoin(credit_lots, credit_lots.c.id == entries.c.subject)
+    )
+    where: ColumnElement[bool] = entries.c.kind.in_(("credit", "grant"))
+    if organization_id is not None:
+        where = and_(where, entries.c.organization_id == organization_id)
+    return _page(conn, entries, statement, where, page)
+
+
+def budgets_page(conn: Connection, organization_id: str, page: PageQuery) -> tuple[Sequence[Any], bool]:
+    """Budgets that are in force."""
+    where = and_(budgets.c.organization_id == organization_id, budgets.c.archived_at.is_(None))
+    return _page(conn, budgets, select(budgets), where, page)
+
+
+def budget(conn: Connection, organization_id: str, budget_id: str) -> Any:
+    """Read a budget in force. NotFound for others'."""
+    row = conn.execute(
+        select(budgets).where(
+            budgets.c.id == budget_id,
+            budgets.c.organization_id == organization_id,
+            budgets.c.archived_at.is_(None),
+        )
+    ).first()
+    if row is None:
+        raise NotFound(f"No budget with the id '{budget_id}'.", param="budget_id", code="budget_not_found")
+    return row
+
+
+def used(conn: Connection, rows: Sequence[Any], now: int) -> dict[str, tuple[int, int]]:
+    """What of each budget is used in the current period, and when that began."""
+    starts = {row.id: period_start(row.period, now) for row in rows}
+    counted = select(budget_periods).where(
+        tuple_(budget_periods.c.budget_id, budget_periods.c.period_start).in_(list(starts.items()))
+    )
+    found = {row.budget_id: row.used for row in conn.execute(counted)} if rows else {}
+    return {name: (found.get(name, 0), start) for name, start in starts.items()}
+
+
+def insert_budget(conn: Connection, values: dict[str, Any]) -> Any:
+    """Write a budget and read it back."""
+    conn.execute(insert(budgets).values(values))
+    return budget(conn, values["organization_id"], values["id"])
+
+
+def change_budget(conn: Connection, budget_id: str, values: dict[str, Any]) -> None:
+    """Change a budget; the balance's lock orders this with creates."""
+    if values:
+        conn.execute(update(budgets).where(budgets.c.id == budget_id).values(values))
+
+
+def owns(conn: Connection, organization_id: str, scope: str, scope_id: str) -> bool:
+    """Tell whether a project or key is the organization's."""
+    table: Table = projects if scope == "project" else api_keys
+    found = select(func.count()).where(table.c.id == scope_id, table.c.organization_id == organization_id)
+    return bool(conn.execute(found).scalar_one())
+
+
+def _page(
+    conn: Connection, table: Table, statement: Select[Any], where: ColumnElement[bool], page: PageQuery
+) -> tuple[Sequence[Any], bool]:
+    statement = statement.where(where)
+    position = tuple_(table.c.created_at, table.c.id)
+    if page.after is not None:
+        at_id = table.c.subject if table is entries and not page.after.startswith("led_") else table.c.id
+        cursor = conn.execute(select(table).where(at_id == page.after, where)).first()
+        if cursor is None:
+            raise BadRequest(f"No entry of this list has the id '{page.after}'.", param="after")
+        at = tuple_(cursor.created_at, cursor.id)
+        statement = statement.where(position < at if page.descending else position > at)
+    order = [
+        column.desc() if page.descending else column.asc() for column in (table.c.created_at, table.c.id)
+    ]
+    rows = conn.execute(statement.order_by(*order).limit(page.limit + 1)).all()
+    return rows[: page.limit], len(rows) > page.limit

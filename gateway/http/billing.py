@@ -1,0 +1,266 @@
+"""/v1/billing: balance, ledger, credit, budgets and plans; /v1/organizations/{id}: the operator's terms."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from litestar import Controller, Request, delete, get, post
+from litestar.di import NamedDependency, Provide
+from litestar.params import PathParameter
+
+from gateway.billing import forms, view
+from gateway.billing.service import BillingService, Page
+from gateway.http.accept import Json, accept
+from gateway.http.auth import requires
+from gateway.http.openapi import documented
+from gateway.http.pagination import PageRequest, list_envelope, provide_page
+from gateway.idempotency.service import Idempotency
+from gateway.keys.service import KeyService
+from gateway.keys.store import PageQuery
+from gateway.principal import Principal, Scope
+
+AnyRequest = Request[Any, Any, Any]
+BudgetId = Annotated[str, PathParameter(description="The budget's id.", max_length=64)]
+OrganizationId = Annotated[str, PathParameter(description="The organization's id.", max_length=64)]
+
+_PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
+_READ: Final = requires(Scope.BILLING_READ)
+_WRITE: Final = requires(Scope.BILLING_WRITE)
+_OPERATOR: Final = requires(Scope.OPERATOR)
+
+
+def _query(page: PageRequest) -> PageQuery:
+    return PageQuery(page.limit, page.after, page.descending)
+
+
+def _listed(page: Page) -> Json:
+    return list_envelope(page.data, has_more=page.has_more)
+
+
+class BillingController(Controller):
+    """What an organization can spend and has spent."""
+
+    path = "/v1/billing"
+    tags = ["billing"]
+
+    @get(
+        "/balance",
+        opt=_READ,
+        operation_class=documented(answer=view.Balance),
+        summary="Retrieve the balance",
+    )
+    async def balance(
+        self, principal: NamedDependency[Principal], billing: NamedDependency[BillingService]
+    ) -> Json:
+        """Show what can be spent and what is held."""
+        return await billing.balance(principal)
+
+    @get(
+        "/ledger",
+        opt=_READ,
+        dependencies=_PAGE,
+        operation_class=documented(answer=view.LedgerList),
+        summary="List ledger entries",
+    )
+    async def ledger(
+        self,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        page: NamedDependency[PageRequest],
+    ) -> Json:
+        """List every step of the books: holds, captures, releases, credit."""
+        return _listed(await billing.ledger(principal, _query(page)))
+
+    @get(
+        "/credits",
+        opt=_READ,
+        dependencies=_PAGE,
+        operation_class=documented(answer=view.CreditList),
+        summary="List credits",
+    )
+    async def credits(
+        self,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        page: NamedDependency[PageRequest],
+    ) -> Json:
+        """List the credit that the operator gave."""
+        return _listed(await billing.credits(principal, _query(page)))
+
+    @post(
+        "/credits",
+        opt=_OPERATOR,
+        status_code=200,
+        operation_class=documented(body=forms.CreditForm, answer=view.Credit),
+        summary="Grant credit",
+    )
+    async def grant_credit(
+        self,
+        request: AnyRequest,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        idempotency: NamedDependency[Idempotency],
+    ) -> Json:
+        """Give an organization credit; with `expires_at` it is promotional."""
+        return await accept(
+            request,
+            idempotency,
+            forms.CreditForm,
+            lambda form, claim: billing.give_credit(principal, form, claim),
+        )
+
+    @post(
+        "/adjustments",
+        opt=_OPERATOR,
+        status_code=200,
+        operation_class=documented(body=forms.AdjustmentForm, answer=view.Balance),
+        summary="Correct credit",
+    )
+    async def adjust_credit(
+        self,
+        request: AnyRequest,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        idempotency: NamedDependency[Idempotency],
+    ) -> Json:
+        """Correct an organization's paid credit, up or down."""
+        return await accept(
+            request,
+            idempotency,
+            forms.AdjustmentForm,
+            lambda form, claim: billing.correct(principal, form, claim),
+        )
+
+    @get(
+        "/budgets",
+        opt=_READ,
+        dependencies=_PAGE,
+        operation_class=documented(answer=view.BudgetList),
+        summary="List budgets",
+    )
+    async def budgets(
+        self,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        page: NamedDependency[PageRequest],
+    ) -> Json:
+        """List the budgets in force and what is used of them."""
+        return _listed(await billing.list_budgets(principal, _query(page)))
+
+    @post(
+        "/budgets",
+        opt=_WRITE,
+        status_code=200,
+        operation_class=documented(body=forms.BudgetForm, answer=view.Budget),
+        summary="Create a budget",
+    )
+    async def create_budget(
+        self,
+        request: AnyRequest,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        idempotency: NamedDependency[Idempotency],
+    ) -> Json:
+        """Limit what the organization, a project, a key or an end user may spend in a UTC day or month."""
+        return await accept(
+            request,
+            idempotency,
+            forms.BudgetForm,
+            lambda form, claim: billing.create_budget(principal, form, claim),
+        )
+
+    @post(
+        "/budgets/{budget_id:str}",
+        opt=_WRITE,
+        status_code=200,
+        operation_class=documented(body=forms.BudgetChanges, answer=view.Budget),
+        summary="Modify a budget",
+    )
+    async def change_budget(
+        self,
+        request: AnyRequest,
+        budget_id: BudgetId,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        idempotency: NamedDependency[Idempotency],
+    ) -> Json:
+        """Give a budget another amount, or make it hard or soft."""
+        return await accept(
+            request,
+            idempotency,
+            forms.BudgetChanges,
+            lambda form, claim: billing.change_budget(principal, budget_id, form, claim),
+        )
+
+    @delete(
+        "/budgets/{budget_id:str}",
+        opt=_WRITE,
+        status_code=200,
+        operation_class=documented(answer=view.DeletedBudget),
+        summary="Delete a budget",
+    )
+    async def delete_budget(
+        self,
+        budget_id: BudgetId,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+    ) -> Json:
+        """Take a budget out of force."""
+        return await billing.delete_budget(principal, budget_id)
+
+    @get(
+        "/plans",
+        opt=_READ,
+        operation_class=documented(answer=view.PlanList),
+        summary="List plans",
+        sync_to_thread=False,
+    )
+    def plans(self, billing: NamedDependency[BillingService]) -> Json:
+        """List the plans of this installation."""
+        return {"object": "list", "data": billing.plans()}
+
+
+class OrganizationTermsController(Controller):
+    """How an organization is served and pays: the operator's business."""
+
+    path = "/v1/organizations/{organization_id:str}"
+    tags = ["organization"]
+    opt = _OPERATOR
+
+    @get(
+        operation_class=documented(answer=view.OrganizationTerms),
+        summary="Retrieve an organization",
+    )
+    async def retrieve_organization(
+        self,
+        organization_id: OrganizationId,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+    ) -> Json:
+        """Show an organization with its plan and balance."""
+        return await billing.terms(principal, organization_id)
+
+    @post(
+        status_code=200,
+        operation_class=documented(body=forms.TermsForm, answer=view.OrganizationTerms),
+        summary="Modify an organization",
+    )
+    async def modify_organization(
+        self,
+        *,
+        request: AnyRequest,
+        organization_id: OrganizationId,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        keys: NamedDependency[KeyService],
+        idempotency: NamedDependency[Idempotency],
+    ) -> Json:
+        """Change an organization's name, plan, margin, way to pay, credit limit, or suspend it."""
+        try:
+            return await accept(
+                request,
+                idempotency,
+                forms.TermsForm,
+                lambda form, claim: billing.change_terms(principal, organization_id, form, claim),
+            )
+        finally:
+            keys.forget()
