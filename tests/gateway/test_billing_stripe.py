@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from providers.testing import FakeUpstream
 from tests.billing.stripe_double import API_KEY, PRICE, SECRET, StripeDouble, stripe_double
 from tests.gateway.cli.conftest import run_command
 from tests.gateway.live import Live, live, settings_for
+from tests.gateway.test_app import upstream
 
 WEBHOOK = "/v1/billing/stripe/webhook"
 MODULES = """
@@ -80,6 +82,30 @@ def test_from_checkout_to_credit(gateway: Live, client: httpx.Client, double: St
     assert client.get("/v1/billing/invoices").json()["data"] == []
     assert client.post("/v1/billing/portal").json()["url"].startswith("https://billing.stripe.example/")
     assert client.post("/v1/billing/subscription").json()["error"]["code"] == "not_postpaid"
+
+
+def test_a_video_of_a_postpaid_organization_is_metered(double: StripeDouble, tmp_path):
+    account = {"api_key": API_KEY, "api_base": double.base_url, "meter_price": PRICE}
+    with FakeUpstream(poll_after_ms=20) as fake:
+        settings = settings_for(tmp_path, stripe=account, upstreams=[upstream(fake.base_url)])
+        with live(settings) as gateway, gateway.client() as client:
+            terms = {"billing_mode": "postpaid", "credit_limit_usd": "50.00"}
+            assert client.post("/v1/organizations/org_default", json=terms).status_code == 200
+            client.post("/v1/billing/portal")  # makes the customer
+            (customer,) = double.world.customers
+            double.world.save_card(customer)
+            assert client.post("/v1/billing/subscription").json()["status"] == "active"
+            video = client.post("/v1/videos", json={"prompt": "a cat", "seconds": "4"}).json()
+            deadline = time.monotonic() + 30
+            while not double.world.usage:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            cost = client.get(f"/v1/videos/{video['id']}").json()["cost"]
+    (event,) = double.world.usage.values()
+    assert event["identifier"] == f"led_capture_0_{video['id']}"
+    assert event["payload"]["stripe_customer_id"] == customer
+    assert cost["status"] == "captured"
+    assert int(event["payload"]["value"]) == int(cost["amount"].replace(".", "")) > 0
 
 
 def test_recharge_happens_beside_the_requests(gateway: Live, client: httpx.Client, double: StripeDouble):
