@@ -13,9 +13,14 @@ from litestar.middleware import DefineMiddleware
 from gateway.adapters import Adapters
 from gateway.background import Runs
 from gateway.billing.included import CreditUpkeep
+from gateway.billing.meter_outbox import MeterOutbox
+from gateway.billing.recharge import Recharges
 from gateway.billing.service import BillingService
+from gateway.billing.stripe import StripeService
+from gateway.billing.stripe_account import Account
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
+from gateway.db import Database
 from gateway.db_open import open_database
 from gateway.events import Hints
 from gateway.figures import Figures
@@ -110,6 +115,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     catalogue, hints, metrics = Catalogue(settings), Hints(), Metrics()
     door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
     secrets = open_secret_box(settings)
+    account = Account(db, clock, settings.stripe)
     services = Services(
         settings=settings,
         clock=clock,
@@ -137,6 +143,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         ),
         billing=BillingService(db, clock, settings),
         callbacks=Callbacks(db, secrets, hints, settings.public_url),
+        stripe=StripeService(db, clock, account),
         hints=hints,
         metrics=metrics,
         upload_dir=upload_dir,
@@ -159,12 +166,26 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     )
     outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
-    credit = CreditUpkeep(db, clock, settings)
-    background: list[Runs] = [retention, credit, outbox, *_local_worker(settings, services), Runner(context)]
+    background: list[Runs] = [
+        retention,
+        CreditUpkeep(db, clock, settings),
+        outbox,
+        *_collecting(db, clock, account),
+        *_local_worker(settings, services),
+        Runner(context),
+    ]
     readiness = Readiness(db, storage, catalogue)
     active = tuple(background) if settings.jobs.enabled else ()
-    closing = (db.close, door.close, media.close)
+    closing = (db.close, door.close, media.close, account.close)
     return Process(services, closing, active, readiness, Figures(db, clock, metrics))
+
+
+def _collecting(db: Database, clock: Clock, account: Account) -> list[Runs]:
+    """What runs beside the requests where Stripe is configured."""
+    if not account.configured:
+        return []
+    stripe, event_name = account.stripe, account.settings.meter_event_name
+    return [MeterOutbox(db, clock, stripe, event_name), Recharges(db, clock, stripe)]
 
 
 def _local_worker(settings: Settings, services: Services) -> list[Runs]:

@@ -19,6 +19,7 @@ Prefix = Literal[
     "led",
     "act",
     "whd",
+    "rch",
     "bud",
 ]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.billing.service import BillingService
+from gateway.billing.stripe import StripeService
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
@@ -42,6 +43,7 @@ class Services:
     webhooks: WebhookService
     billing: BillingService
     callbacks: Callbacks
+    stripe: StripeService
     hints: Hints
     metrics: Metrics
     upload_dir: Path

@@ -71,6 +71,19 @@ class Billing(_Section):
         return value
 
 
+class StripeAccount(_Section):
+    """The Stripe account that collects; without `api_key` nothing of Stripe is used. `meter_price` is the id of the
+    metered price that postpaid organizations subscribe to."""
+
+    api_key: SecretStr | None = None
+    webhook_secret: SecretStr | None = None
+    api_base: str = "https://api.stripe.com"
+    meter_event_name: str = "onereel_usage"
+    meter_price: str | None = None
+    success_url: str | None = None
+    cancel_url: str | None = None
+
+
 class Metrics(_Section):
     token: SecretStr | None = None
 
@@ -130,6 +143,7 @@ class Settings(BaseSettings):
     local: Local = Local()
     security: Security = Security()
     billing: Billing = Billing()
+    stripe: StripeAccount = StripeAccount()
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
     media: Media = Media()

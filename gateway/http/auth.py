@@ -15,7 +15,14 @@ from gateway.keys.limits import LimitKind, RequestLimits
 from gateway.keys.service import KeyService
 from gateway.principal import Principal
 
-PUBLIC_PATHS: Final = ("/health/", "/metrics", "/docs", "/openapi.json", "/v1/callbacks/")
+PUBLIC_PATHS: Final = (
+    "/health/",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/v1/callbacks/",
+    "/v1/billing/stripe/webhook",
+)
 _MISSING: Final = "You did not provide an API key. Send it as 'Authorization: Bearer <key>' (in the OpenAI SDK: api_key=...)."
 _MALFORMED: Final = (
     "The Authorization header must read 'Bearer <key>', with one space and nothing after the key."

@@ -21,7 +21,7 @@ from gateway.http.brackets import nest
 from gateway.http.multipart import FormLimits, FormReader, UploadedFile
 from gateway.settings import Limits
 
-__all__ = ["Body", "ClientGone", "UploadedFile", "read_body"]
+__all__ = ["Body", "ClientGone", "UploadedFile", "read_body", "read_raw"]
 
 _JSON_DEPTH: Final = 32
 _JSON_COMMAS: Final = 200_000  # bounds the time that checking the values can take
@@ -76,7 +76,7 @@ async def read_body(
         ) as fields:
             yield Body(fields)
         return
-    raw = await _collect(request, limits.json_bytes)
+    raw = await read_raw(request, limits.json_bytes)
     if media_type == "" and raw:
         raise _unsupported("The body has no Content-Type.")
     if media_type not in ("", "application/json") and not media_type.endswith("+json"):
@@ -122,7 +122,8 @@ async def _form(
         reader.discard()
 
 
-async def _collect(request: Request[Any, Any, Any], limit: int) -> bytes:
+async def read_raw(request: Request[Any, Any, Any], limit: int) -> bytes:
+    """Read the body as it came. PayloadTooLarge beyond `limit` bytes."""
     return b"".join([chunk async for chunk in _chunks(request, limit)])
 
 

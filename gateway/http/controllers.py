@@ -5,6 +5,7 @@ from typing import Final
 from litestar import Controller
 
 from gateway.http.billing import BillingController, OrganizationTermsController
+from gateway.http.billing_stripe import StripeController
 from gateway.http.callbacks import CallbacksController
 from gateway.http.content import ContentController
 from gateway.http.files import FilesController
@@ -24,6 +25,7 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     ProjectsController,
     ApiKeysController,
     OrganizationsController,
+    StripeController,
     OrganizationTermsController,
     BillingController,
 )

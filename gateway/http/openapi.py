@@ -21,7 +21,14 @@ _EVENT: Final = {
     },
 }
 _REF: Final = "#/components/schemas/{model}"
-_OPEN_PATHS: Final = ("/health/", "/metrics", "/docs", "/openapi.json", "/v1/callbacks/")
+_OPEN_PATHS: Final = (
+    "/health/",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/v1/callbacks/",
+    "/v1/billing/stripe/webhook",
+)
 _SECURED: Final = ("401", "403")
 _COMMON: Final = ("400", "404", "429", "500", "default")
 _JSON: Final = "application/json"

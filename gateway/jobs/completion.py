@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, select, update
 
+from billing.entries import entry_id
 from billing.ledger import Capture, capture_many
+from billing.meters import Usage, enqueue_usage
 from gateway.jobs import claims, slots
 from gateway.jobs.charges import Charge, charge_of
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
@@ -141,6 +143,12 @@ def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: 
         ],
         now,
     )
+    enqueue_usage(conn, [_usage(item, charge, now) for item, charge in settled], now)
+
+
+def _usage(item: Completion, charge: Charge, now: int) -> Usage:
+    video = item.rows.video
+    return Usage(entry_id(video.id, "capture"), video.organization_id, charge.micros, now)
 
 
 def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 
+from billing.entries import entry_id
 from billing.ledger import Hold, capture, release
+from billing.meters import Usage, enqueue_usage
 from billing.money import format_usd
 from gateway.db import now_ms
 from gateway.ids import new_id
@@ -78,6 +80,7 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
     fee = fee_of(video, attempt, failure.code, failure.kind)
     if fee:
         capture(conn, hold_of(video), fee, now, length_ms=0)
+        enqueue_usage(conn, [Usage(entry_id(video.id, "capture"), video.organization_id, fee, now)], now)
     else:
         release(conn, hold_of(video), now)
     conn.execute(

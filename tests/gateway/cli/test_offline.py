@@ -17,6 +17,7 @@ def test_help_is_instant_and_lists_every_command(onereel: Command):
         line.split()[0] for line in shown.stdout.partition("Commands:")[2].splitlines() if line[2:3].strip()
     }
     assert names == {
+        "billing",
         "credits",
         "db",
         "doctor",
