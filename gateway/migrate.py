@@ -9,7 +9,7 @@ from gateway.clock import Clock
 from gateway.db_open import open_database
 from gateway.settings import Settings
 
-HEAD = "0002"
+HEAD = "0004"
 
 
 def current_revision(conn: Connection) -> str | None:

@@ -1,5 +1,6 @@
 """Every table of the installation, for migrations and tests."""
 
+import billing.usage_tables
 import gateway.files.tables
 import gateway.idempotency.tables
 import gateway.jobs.tables
@@ -10,6 +11,7 @@ from billing.tables import metadata as billing_metadata
 from gateway.db import metadata as gateway_metadata
 
 TABLE_MODULES = (
+    billing.usage_tables,
     gateway.files.tables,
     gateway.idempotency.tables,
     gateway.jobs.tables,

@@ -13,8 +13,9 @@ from billing.ledger import Capture, capture_many
 from gateway.jobs import claims, slots
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.outbox_rows import VideoEvent, enqueue_video_events
-from gateway.jobs.settle import Charge, StoredContent, charge_of, database_now, hold_of
+from gateway.jobs.settle import Charge, StoredContent, charge_of, database_now, hold_of, made_ms
 from gateway.jobs.tables import attempts, jobs
+from gateway.usage.ended import record_ended
 from gateway.videos.capabilities import text_of
 from gateway.videos.states import State, check_transition
 from gateway.videos.stored import StoredRequest
@@ -36,6 +37,7 @@ _VIDEOS: Final = (
         seconds=bindparam("billed"),
         cost_micros=bindparam("charge"),
         cost_status="captured",
+        billed_ms=bindparam("made_ms"),
         content_key=bindparam("key"),
         content_type=bindparam("media_type"),
         content_bytes=bindparam("bytes"),
@@ -109,6 +111,7 @@ def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: 
     conn.execute(_END_JOBS, {"ids": [item.lease.job_id for item in items]})
     conn.execute(_VIDEOS, [_columns(item, charge, now) for item, charge in settled])
     _close_attempts(conn, items, now)
+    record_ended(conn, [item.rows.video.id for item in items])
     enqueue_video_events(
         conn,
         [
@@ -133,6 +136,7 @@ def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:
         "true_size": f"{content.width}x{content.height}",
         "billed": text_of(charge.seconds),
         "charge": charge.micros,
+        "made_ms": made_ms(item.rows.video, charge),
         "key": content.key,
         "media_type": content.media_type,
         "bytes": content.size,

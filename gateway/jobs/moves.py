@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Row, bindparam, func, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, case, func, select, update
 
 from gateway.db import now_ms
 from gateway.jobs import claims
@@ -66,8 +66,14 @@ _ATTEMPTS_DONE: Final = (
     .values(
         outputs=bindparam("new_outputs"),
         finished_at=now_ms(),
-        cost_micros=func.coalesce(bindparam("new_cost", type_=BigInteger), attempts.c.cost_micros),
-        cost_source=func.coalesce(bindparam("new_source"), attempts.c.cost_source),
+        cost_micros=func.coalesce(
+            bindparam("new_cost", type_=BigInteger), attempts.c.cost_micros, attempts.c.estimate_micros
+        ),
+        cost_source=func.coalesce(
+            bindparam("new_source"),
+            attempts.c.cost_source,
+            case((attempts.c.estimate_micros.is_not(None), "estimated")),
+        ),
     )
 )
 _ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(bindparam("ids", expanding=True)))

@@ -14,6 +14,7 @@ from gateway.jobs import slots
 from gateway.jobs.claims import WATCHING, Lease, Loaded, end
 from gateway.jobs.outbox_rows import enqueue_video_event
 from gateway.jobs.tables import attempts, jobs, notices
+from gateway.usage.ended import record_ended
 from gateway.videos.states import State, check_transition
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
@@ -91,6 +92,12 @@ def charge_of(video: Any, attempt: Any, content: StoredContent) -> Charge:
     return Charge(min(int(video.hold_micros), price_micros(rate, seconds)), before + seconds)
 
 
+def made_ms(video: Any, charge: Charge) -> int:
+    """The billed length without what a source brought, in milliseconds."""
+    before = Decimal(video.seconds) - Decimal(video.request["seconds"])
+    return max(0, int((charge.seconds - before) * 1000))
+
+
 def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None:
     """Failed: release, free the slots (or leave a watch job), tell the client."""
     video, attempt = rows.video, rows.attempt
@@ -122,6 +129,7 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
             video_id=video.id,
             attempt_id=attempt.id if attempt is not None else None,
         )
+    record_ended(conn, [video.id])
     _announce(conn, video, "video.failed", now)
 
 

@@ -14,6 +14,7 @@ from gateway.jobs.outcome import fail_video, failure_of, try_later
 from gateway.jobs.routes import next_route, route_of_attempt, routes_of, video_request
 from gateway.jobs.settle import Failure, add_notice, close_attempt, database_now
 from gateway.jobs.tables import attempts
+from gateway.usage.estimate import estimated_cost
 from gateway.videos.capabilities import suits
 from gateway.videos.routing import Route
 from gateway.videos.states import State
@@ -86,7 +87,13 @@ def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
         slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
     )
     return intents.Intent(
-        job.lease, job.video_id, route.upstream.name, route.spec.upstream_id, wants, job.rows.attempt
+        lease=job.lease,
+        video_id=job.video_id,
+        upstream=route.upstream.name,
+        upstream_model=route.spec.upstream_id,
+        wants=wants,
+        last=job.rows.attempt,
+        estimate_micros=estimated_cost(route.spec, request.seconds),
     )
 
 

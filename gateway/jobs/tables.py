@@ -77,6 +77,9 @@ attempts = Table(
     Column("finished_at", BigInteger),
     Column("cost_micros", BigInteger),  # upstream cost: reported, or estimated from the price row
     Column("cost_source", String(12)),  # reported | estimated
+    Column(
+        "estimate_micros", BigInteger
+    ),  # what the price row said when it was sent, kept beside a reported cost
     UniqueConstraint("video_id", "n"),
     Index(
         "ix_attempts_slots",

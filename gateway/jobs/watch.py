@@ -9,6 +9,7 @@ from gateway.jobs.outcome import try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import add_notice, close_attempt, database_now
 from gateway.jobs.tables import attempts
+from gateway.usage.ended import correct_upstream_cost
 from gateway.videos.stored import StoredRequest
 from providers.contract import Completed, ErrorKind, Failed, ProviderError, ReportedCost, Running, Status
 
@@ -63,6 +64,7 @@ async def _finish(
                 .where(attempts.c.id == attempt.id)
                 .values(cost_micros=cost.micros, cost_source="reported")
             )
+            correct_upstream_cost(conn, job.video_id, cost.micros - (attempt.cost_micros or 0))
         if notice:
             add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
 
