@@ -43,6 +43,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
+from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
@@ -133,6 +134,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         webhooks=WebhookService(
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
         ),
+        usage=UsageService(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url),
         hints=hints,
         metrics=metrics,

@@ -15,6 +15,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
@@ -39,6 +40,7 @@ class Services:
     content: VideoContent
     files: FileService
     webhooks: WebhookService
+    usage: UsageService
     callbacks: Callbacks
     hints: Hints
     metrics: Metrics

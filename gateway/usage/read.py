@@ -1,0 +1,148 @@
+"""Usage of one organization per bucket: from the rollups, or from the videos where no rollup is fine enough."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from sqlalchemy import ColumnElement, Connection, Select, case, func, select
+
+from billing.rollups import DAYS, HOURS, USER_DAYS
+from billing.tables import entries, lines
+from billing.usage_tables import usage_rollups
+from gateway.usage.ended import ended_videos
+from gateway.usage.query import UsageQuery
+from gateway.videos.tables import videos
+
+MOST_RESULTS: Final = 10_000
+"""A page ends early, at the end of a bucket, rather than grow beyond this."""
+
+MEASURES: Final = ("completed", "failed", "billed_ms", "revenue", "fees")
+_COLUMNS: Final = {
+    "project_id": "project_id",
+    "api_key_id": "key_id",
+    "model": "model",
+    "user_id": "user_ref",
+}
+_ROLLUP_CHUNK: Final = {"1h": 168, "1d": 366}  # buckets of one statement
+_VIDEO_CHUNK: Final = {"1m": 1440, "1h": 24, "1d": 7}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one group has in one bucket. `group` is by dimension, None where a request named no user."""
+
+    bucket: int
+    group: Mapping[str, str | None]
+    completed: int = 0
+    failed: int = 0
+    billed_ms: int = 0
+    revenue: int = 0
+    fees: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A page: the rows of the buckets from `first` up to `end`, in order."""
+
+    first: int
+    end: int
+    rows: tuple[Row, ...]
+
+
+class ReadRows(Protocol):
+    """`usage_rows`, or something like it."""
+
+    def __call__(
+        self, conn: Connection, organization_id: str, query: UsageQuery, start: int, end: int
+    ) -> list[Row]: ...
+
+
+def grain_of(query: UsageQuery) -> str | None:
+    """The family of rollups that can answer, None where the videos themselves must be counted."""
+    dimensions = query.dimensions - {"line_item"}
+    if "user_id" not in dimensions:
+        return {"1h": HOURS, "1d": DAYS}.get(query.width)
+    return USER_DAYS if query.width == "1d" and dimensions <= {"user_id", "project_id"} else None
+
+
+def usage_rows(conn: Connection, organization_id: str, query: UsageQuery, start: int, end: int) -> list[Row]:
+    """Groups with at least one video, bucket by bucket, from `start` up to `end`."""
+    grain = grain_of(query)
+    source: Any
+    if grain is None:
+        ended = ended_videos().where(
+            videos.c.completed_at >= start,
+            videos.c.completed_at < end,
+            videos.c.organization_id == organization_id,
+        )
+        source = ended.subquery()
+        scoped = select().select_from(source)
+        bucket = source.c.ended_at - source.c.ended_at % query.length
+    else:
+        source = usage_rollups
+        bucket = source.c.bucket
+        scoped = select().where(
+            source.c.organization_id == organization_id,
+            source.c.grain == grain,
+            source.c.bucket >= start,
+            source.c.bucket < end,
+        )
+    return [_row(query, row) for row in conn.execute(_grouped(query, source, bucket, scoped))]
+
+
+def _grouped(query: UsageQuery, source: Any, bucket: ColumnElement[Any], scoped: Select[Any]) -> Select[Any]:
+    dimensions = [source.c[_COLUMNS[name]] for name in query.group_by]
+    sums = [func.sum(source.c[name]).label(name) for name in MEASURES]
+    statement = scoped.add_columns(bucket.label("bucket"), *dimensions, *sums)
+    for name, allowed in (query.filters or {}).items():
+        if name in _COLUMNS:
+            statement = statement.where(source.c[_COLUMNS[name]].in_(sorted(allowed)))
+    return statement.group_by(bucket, *dimensions).order_by(bucket, *dimensions)
+
+
+def _row(query: UsageQuery, row: Any) -> Row:
+    last = 1 + len(query.group_by)
+    group = {name: value or None for name, value in zip(query.group_by, row[1:last], strict=True)}
+    return Row(int(row[0]), group, *map(int, row[last:]))
+
+
+def other_charges(conn: Connection, organization_id: str, start: int, end: int, length: int) -> list[Row]:
+    """What was charged beside videos: entries of other kinds that touch revenue, grouped by `line_item`."""
+    bucket = entries.c.created_at - entries.c.created_at % length
+    item = case((entries.c.kind == "adjust", "adjustment"), else_=entries.c.kind)
+    found = conn.execute(
+        select(bucket, item, func.sum(lines.c.amount))
+        .join(lines, lines.c.entry_id == entries.c.id)
+        .where(
+            entries.c.organization_id == organization_id,
+            entries.c.kind.not_in(("hold", "capture", "release")),
+            entries.c.created_at >= start,
+            entries.c.created_at < end,
+            lines.c.account == "revenue",
+        )
+        .group_by(bucket, item)
+        .order_by(bucket, item)
+    )
+    return [Row(int(row[0]), {"line_item": row[1]}, revenue=int(row[2])) for row in found]
+
+
+def pieces(query: UsageQuery) -> Iterator[tuple[int, int]]:
+    """Cut the range from `first` on into what one statement reads: a result is bounded before it is made."""
+    chunk = (_ROLLUP_CHUNK if grain_of(query) else _VIDEO_CHUNK)[query.width] * query.length
+    for start in range(query.first, query.end, chunk):
+        yield start, min(start + chunk, query.end)
+
+
+def read_page(conn: Connection, organization_id: str, query: UsageQuery, read: ReadRows) -> Buckets:
+    """At most `limit` buckets, fewer where they hold very many results."""
+    end = min(query.end, query.first + query.limit * query.length)
+    rows: list[Row] = []
+    for start, piece_end in pieces(query):
+        if start >= end:
+            break
+        rows += read(conn, organization_id, query, start, min(piece_end, end))
+        if len(rows) > MOST_RESULTS:
+            cut = rows[MOST_RESULTS].bucket
+            end = cut if cut > query.first else cut + query.length
+            return Buckets(query.first, end, tuple(row for row in rows if row.bucket < end))
+    return Buckets(query.first, end, tuple(rows))
