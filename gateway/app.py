@@ -43,6 +43,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
+from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
@@ -135,6 +136,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
         ),
         usage=UsageService(db, clock),
+        reconciliation=Reconciliation(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url),
         hints=hints,
         metrics=metrics,

@@ -8,6 +8,7 @@ import click
 from gateway.cli_terminal import CommandError, load_settings, run
 
 _GROUPS = {
+    "billing": ("gateway.cli_billing_group", "Compare the books with the upstreams."),
     "keys": ("gateway.cli_keys", "Make, list, limit and revoke API keys."),
     "models": ("gateway.cli_models", "List the models this installation offers."),
     "upstreams": ("gateway.cli_upstreams", "Show the configured upstreams."),

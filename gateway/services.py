@@ -15,6 +15,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
@@ -41,6 +42,7 @@ class Services:
     files: FileService
     webhooks: WebhookService
     usage: UsageService
+    reconciliation: Reconciliation
     callbacks: Callbacks
     hints: Hints
     metrics: Metrics

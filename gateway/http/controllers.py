@@ -9,6 +9,7 @@ from gateway.http.content import ContentController
 from gateway.http.files import FilesController
 from gateway.http.keys import ApiKeysController, OrganizationsController, ProjectsController
 from gateway.http.models import ModelsController
+from gateway.http.reconciliation import ReconciliationController
 from gateway.http.usage import CostsController, UsageController
 from gateway.http.videos import VideosController
 from gateway.http.webhook_endpoints import WebhookEndpointsController, WebhookEventTypesController
@@ -26,4 +27,5 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     OrganizationsController,
     UsageController,
     CostsController,
+    ReconciliationController,
 )

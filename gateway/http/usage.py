@@ -25,11 +25,13 @@ from gateway.usage.service import UsageService
 JSON: Final = "application/json"
 
 
-class _Answer(BaseModel):
+class Answer(BaseModel):
+    """Every field is always there."""
+
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
-class _Result(_Answer):
+class _Result(Answer):
     project_id: str | None
     api_key_id: str | None
     model: str | None
@@ -45,7 +47,7 @@ class UsageResult(_Result):
     seconds: float
 
 
-class Amount(_Answer):
+class Amount(Answer):
     """Money: `value` as a number, `exact` as text with six places."""
 
     value: float
@@ -63,25 +65,27 @@ class CostResult(_Result):
     quantity_unit: Literal["duration_seconds"] | None
 
 
-class _Bucket(_Answer):
+class Bucket(Answer):
+    """From `start_time` up to `end_time`, in Unix seconds."""
+
     object: Literal["bucket"] = "bucket"
     start_time: int
     end_time: int
 
 
-class UsageBucket(_Bucket):
+class UsageBucket(Bucket):
     """One length of time; empty where nothing ended."""
 
     results: list[UsageResult]
 
 
-class CostBucket(_Bucket):
+class CostBucket(Bucket):
     """One length of time; empty where nothing was charged."""
 
     results: list[CostResult]
 
 
-class Paged(_Answer):
+class Paged(Answer):
     """One page of anything."""
 
     object: Literal["page"] = "page"

@@ -45,7 +45,7 @@ def _width(report: Report) -> Any:
 
 def _form(*names: str) -> Any:
     return QueryParameter(
-        query="format", description="json, or a file of the whole range.", schema_extra={"enum": list(names)}
+        name="format", description="json, or a file of the whole range.", schema_extra={"enum": list(names)}
     )
 
 
@@ -71,7 +71,7 @@ def provide_usage(
         "models": models,
         "user_ids": user_ids,
     }
-    return Asked(start_time, end_time, bucket_width, limit, page, _lists(request, lists))
+    return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
 
 
 def provide_costs(
@@ -98,7 +98,7 @@ def provide_costs(
         "user_ids": user_ids,
         "line_items": line_items,
     }
-    return Asked(start_time, end_time, bucket_width, limit, page, _lists(request, lists))
+    return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
 
 
 def provide_usage_form(request: AnyRequest, form: Annotated[str | None, _form("json", "csv")] = None) -> Form:
@@ -126,8 +126,8 @@ def _chosen(request: AnyRequest, form: str | None, known: Sequence[Form]) -> For
     raise BadRequest(f"Invalid value for 'format': use {' or '.join(known)}.", param="format")
 
 
-def _lists(request: AnyRequest, named: dict[str, list[str] | None]) -> dict[str, list[str]]:
-    """Join the spellings. A line item has commas of its own, so it is never split."""
+def join_lists(request: AnyRequest, named: dict[str, list[str] | None]) -> dict[str, list[str]]:
+    """Join the spellings of list parameters. A line item has commas of its own, so it is never split."""
     found: dict[str, list[str]] = {}
     for name, values in named.items():
         given = [*(values or ()), *request.query_params.getall(f"{name}[]", [])]

@@ -133,16 +133,18 @@ def pieces(query: UsageQuery) -> Iterator[tuple[int, int]]:
         yield start, min(start + chunk, query.end)
 
 
-def read_page(conn: Connection, organization_id: str, query: UsageQuery, read: ReadRows) -> Buckets:
-    """At most `limit` buckets, fewer where they hold very many results."""
+def read_page(
+    conn: Connection, organization_id: str, query: UsageQuery, read: ReadRows, *, most: int = MOST_RESULTS
+) -> Buckets:
+    """At most `limit` buckets, fewer where they hold more than `most` results."""
     end = min(query.end, query.first + query.limit * query.length)
     rows: list[Row] = []
     for start, piece_end in pieces(query):
         if start >= end:
             break
         rows += read(conn, organization_id, query, start, min(piece_end, end))
-        if len(rows) > MOST_RESULTS:
-            cut = rows[MOST_RESULTS].bucket
+        if len(rows) > most:
+            cut = rows[most].bucket
             end = cut if cut > query.first else cut + query.length
             return Buckets(query.first, end, tuple(row for row in rows if row.bucket < end))
     return Buckets(query.first, end, tuple(rows))

@@ -12,7 +12,7 @@ from gateway.principal import Principal
 from gateway.usage import focus, query, view
 from gateway.usage.costs import cost_rows
 from gateway.usage.query import COSTS, USAGE, Asked, UsageQuery
-from gateway.usage.read import ReadRows, Row, pieces, read_page, usage_rows
+from gateway.usage.read import MOST_RESULTS, Buckets, ReadRows, Row, pieces, read_page, usage_rows
 
 Lines = Callable[[UsageQuery, Iterable[Row]], Iterable[Sequence[object]]]
 
@@ -20,21 +20,26 @@ Lines = Callable[[UsageQuery, Iterable[Row]], Iterable[Sequence[object]]]
 class UsageService:
     """Every read is scoped by the organization of the principal; the handler requires the scope."""
 
-    def __init__(self, db: Database, clock: Clock) -> None:
+    def __init__(self, db: Database, clock: Clock, *, most_results: int = MOST_RESULTS) -> None:
         self._db = db
         self._clock = clock
+        self._most = most_results
 
     async def usage_page(self, principal: Principal, asked: Asked) -> bytes:
         """One page of usage as JSON."""
         checked = query.parse(USAGE, asked, self._clock.now_ms())
-        read = partial(read_page, organization_id=principal.organization_id, query=checked, read=usage_rows)
-        return view.page_json(checked, await self._db.read(read), view.usage_result)
+        return view.page_json(checked, await self._page(principal, checked, usage_rows), view.usage_result)
 
     async def costs_page(self, principal: Principal, asked: Asked) -> bytes:
         """One page of costs as JSON."""
         checked = query.parse(COSTS, asked, self._clock.now_ms())
-        read = partial(read_page, organization_id=principal.organization_id, query=checked, read=cost_rows)
-        return view.page_json(checked, await self._db.read(read), view.cost_result)
+        return view.page_json(checked, await self._page(principal, checked, cost_rows), view.cost_result)
+
+    async def _page(self, principal: Principal, checked: UsageQuery, read: ReadRows) -> Buckets:
+        organization_id = principal.organization_id
+        return await self._db.read(
+            lambda conn: read_page(conn, organization_id, checked, read, most=self._most)
+        )
 
     def usage_csv(self, principal: Principal, asked: Asked) -> AsyncIterator[str]:
         """The whole range as CSV, read as fast as it is taken."""
