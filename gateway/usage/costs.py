@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from gateway.usage.query import UsageQuery
-from gateway.usage.read import Row, other_charges, usage_rows
+from gateway.usage.read import Row, in_order, other_charges, usage_rows
 
 VIDEO_SECONDS: Final = "video seconds, "
 FEES: Final = "cancellation and rejection fees, "
@@ -52,8 +52,8 @@ def _added_up(query: UsageQuery, rows: Iterable[Row]) -> list[Row]:
         key = (row.bucket, tuple(row.group.get(name) for name in query.group_by))
         completed, billed_ms, revenue = sums.get(key, (0, 0, 0))
         sums[key] = completed + row.completed, billed_ms + row.billed_ms, revenue + row.revenue
-    ordered = sorted(sums.items(), key=lambda each: (each[0][0], tuple(name or "" for name in each[0][1])))
-    return [
+    found = [
         Row(bucket, dict(zip(query.group_by, names, strict=True)), completed, 0, billed_ms, revenue)
-        for (bucket, names), (completed, billed_ms, revenue) in ordered
+        for (bucket, names), (completed, billed_ms, revenue) in sums.items()
     ]
+    return sorted(found, key=in_order)

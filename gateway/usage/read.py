@@ -13,7 +13,7 @@ from gateway.usage.ended import ended_videos
 from gateway.usage.query import UsageQuery
 from gateway.videos.tables import videos
 
-MOST_RESULTS: Final = 10_000
+MOST_RESULTS: Final = 2000
 """A page ends early, at the end of a bucket, rather than grow beyond this."""
 
 MEASURES: Final = ("completed", "failed", "billed_ms", "revenue", "fees")
@@ -23,8 +23,12 @@ _COLUMNS: Final = {
     "model": "model",
     "user_id": "user_ref",
 }
-_ROLLUP_CHUNK: Final = {"1h": 168, "1d": 366}  # buckets of one statement
-_VIDEO_CHUNK: Final = {"1m": 1440, "1h": 24, "1d": 7}
+_PIECE: Final = {"1m": 240, "1h": 24, "1d": 7}  # buckets of one statement for a file
+_FIRST: Final = {
+    "1m": 30,
+    "1h": 4,
+    "1d": 1,
+}  # and the first of a page: it tells how many results a bucket has
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,8 @@ def usage_rows(conn: Connection, organization_id: str, query: UsageQuery, start:
             source.c.bucket >= start,
             source.c.bucket < end,
         )
-    return [_row(query, row) for row in conn.execute(_grouped(query, source, bucket, scoped))]
+    found = [_row(query, row) for row in conn.execute(_grouped(query, source, bucket, scoped))]
+    return sorted(found, key=in_order)  # here and not there: the order of text is the same on both databases
 
 
 def _grouped(query: UsageQuery, source: Any, bucket: ColumnElement[Any], scoped: Select[Any]) -> Select[Any]:
@@ -97,7 +102,12 @@ def _grouped(query: UsageQuery, source: Any, bucket: ColumnElement[Any], scoped:
     for name, allowed in (query.filters or {}).items():
         if name in _COLUMNS:
             statement = statement.where(source.c[_COLUMNS[name]].in_(sorted(allowed)))
-    return statement.group_by(bucket, *dimensions).order_by(bucket, *dimensions)
+    return statement.group_by(bucket, *dimensions)
+
+
+def in_order(row: Row) -> tuple[int, tuple[str, ...]]:
+    """By time, then by group."""
+    return row.bucket, tuple(name or "" for name in row.group.values())
 
 
 def _row(query: UsageQuery, row: Any) -> Row:
@@ -127,24 +137,31 @@ def other_charges(conn: Connection, organization_id: str, start: int, end: int, 
 
 
 def pieces(query: UsageQuery) -> Iterator[tuple[int, int]]:
-    """Cut the range from `first` on into what one statement reads: a result is bounded before it is made."""
-    chunk = (_ROLLUP_CHUNK if grain_of(query) else _VIDEO_CHUNK)[query.width] * query.length
-    for start in range(query.first, query.end, chunk):
-        yield start, min(start + chunk, query.end)
+    """Cut the range into what one statement reads for a file."""
+    step = _PIECE[query.width] * query.length
+    for start in range(query.first, query.end, step):
+        yield start, min(start + step, query.end)
 
 
 def read_page(
     conn: Connection, organization_id: str, query: UsageQuery, read: ReadRows, *, most: int = MOST_RESULTS
 ) -> Buckets:
-    """At most `limit` buckets, fewer where they hold more than `most` results."""
+    """At most `limit` buckets, fewer where they hold more than `most` results.
+
+    Read in pieces as large as what came before promises, so that nothing large is made only to be cut.
+    """
     end = min(query.end, query.first + query.limit * query.length)
     rows: list[Row] = []
-    for start, piece_end in pieces(query):
-        if start >= end:
-            break
-        rows += read(conn, organization_id, query, start, min(piece_end, end))
+    start, buckets = query.first, _FIRST[query.width] if query.group_by else query.limit
+    while start < end:
+        until = min(end, start + buckets * query.length)
+        rows += read(conn, organization_id, query, start, until)
         if len(rows) > most:
             cut = rows[most].bucket
             end = cut if cut > query.first else cut + query.length
             return Buckets(query.first, end, tuple(row for row in rows if row.bucket < end))
+        start, done = until, (until - query.first) // query.length
+        buckets = (most - len(rows)) * done // len(rows) if rows else 8 * done
+        if not buckets:  # the next one would hardly fit
+            end = start
     return Buckets(query.first, end, tuple(rows))

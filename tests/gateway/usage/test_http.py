@@ -146,7 +146,11 @@ async def test_lists_in_every_spelling(
 async def test_costs_through_the_stock_sdk(films: Cinema, http: httpx.AsyncClient, token: Token) -> None:
     key = await token("usage.read")
     client = openai.AsyncOpenAI(
-        api_key=key, admin_api_key=key, base_url="http://onereel.test/v1", http_client=http, max_retries=0
+        api_key=key,
+        admin_api_key=key,
+        base_url="http://onereel.test/v1",
+        http_client=http,  # type: ignore[arg-type]  # this SDK names httpx2, which is the same interface
+        max_retries=0,
     )
     page = await client.admin.organization.usage.costs(
         start_time=START,

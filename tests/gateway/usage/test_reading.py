@@ -23,7 +23,7 @@ FILMS = [
     Film(at=START + 3 * DAY, user="ann", model="=HYPERLINK(1)"),
     Film(at=START + 3 * DAY, organization_id=ELSEWHERE, user="ann"),
 ]
-WHOLE = {"start_time": START - DAY, "end_time": START + 4 * DAY}
+WHOLE: dict[str, Any] = {"start_time": START - DAY, "end_time": START + 4 * DAY}
 
 
 @pytest.fixture
@@ -247,7 +247,13 @@ def test_what_cannot_be_answered_is_named(report: Report, asked: dict[str, Any],
 
 def test_a_file_has_no_pages_and_an_end() -> None:
     now = (START + 4000 * DAY) * 1000
-    for asked in ({"limit": 1}, {"page": "page_1"}, {"bucket_width": "1h"}, {"start_time": 0}):
+    wrong: list[dict[str, Any]] = [
+        {"limit": 1},
+        {"page": "page_1"},
+        {"bucket_width": "1h"},
+        {"start_time": 0},
+    ]
+    for asked in wrong:
         with pytest.raises(BadRequest):
             parse(USAGE, Asked(**{"start_time": START, **asked}), now, whole=True)
 
