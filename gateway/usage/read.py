@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sqlalchemy import ColumnElement, Connection, Select, case, func, select
 
@@ -31,8 +31,7 @@ _FIRST: Final = {
 }  # and the first of a page: it tells how many results a bucket has
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What one group has in one bucket. `group` is by dimension, None where a request named no user."""
 
     bucket: int
