@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -53,6 +54,14 @@ entries = Table(
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("subject", "kind", "seq"),
     Index("ix_ledger_entries_organization_id_created_at_id", "organization_id", "created_at", "id"),
+    # what is on a bill beside videos
+    Index(
+        "ix_ledger_entries_other",
+        "organization_id",
+        "created_at",
+        sqlite_where=text("kind NOT IN ('hold', 'capture', 'release')"),
+        postgresql_where=text("kind NOT IN ('hold', 'capture', 'release')"),
+    ),
 )
 
 lines = Table(

@@ -50,6 +50,8 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
+from gateway.usage.reconciliation import Reconciliation
+from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
@@ -142,6 +144,8 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints
         ),
         billing=BillingService(db, clock, settings),
+        usage=UsageService(db, clock),
+        reconciliation=Reconciliation(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url),
         stripe=StripeService(db, clock, account),
         hints=hints,

@@ -8,7 +8,7 @@ import click
 from gateway.cli_terminal import CommandError, load_settings, run
 
 _GROUPS = {
-    "billing": ("gateway.cli_billing", "Compare the ledger with Stripe."),
+    "billing": ("gateway.cli_billing_group", "Compare the books with Stripe and with the upstreams."),
     "credits": ("gateway.cli_credits", "Grant and list credit."),
     "keys": ("gateway.cli_keys", "Make, list, limit and revoke API keys."),
     "models": ("gateway.cli_models", "List the models this installation offers."),

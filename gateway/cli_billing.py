@@ -1,4 +1,4 @@
-"""`onereel billing`: what Stripe and the ledger say of the same money."""
+"""`onereel billing reconcile`: what Stripe and the ledger say of the same money."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 _DAY_MS: Final = 24 * 3_600_000
 
 
-@click.group()
-def billing() -> None:
-    """Compare the ledger with Stripe."""
-
-
-@billing.command()
+@click.command()
 @click.option("--days", type=click.IntRange(1, 365), default=30, show_default=True, help="How far back.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list of differences.")
 def reconcile(days: int, as_json: bool) -> None:

@@ -1,7 +1,9 @@
 """Commands that open the database themselves."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from gateway.billing.service import BillingService
 from gateway.cli_terminal import CommandError, say
@@ -53,6 +55,30 @@ async def verify_ledger(settings: Settings) -> list[str]:
     await ensure_schema(settings)
     async with _database(settings) as db:
         return [str(problem) for problem in await db.read(audit)]
+
+
+async def reconciliation_pages(settings: Settings, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every object of the reconciliation, by the parameters of /v1/billing/reconciliation. Only reads."""
+    from gateway.usage.query import Asked
+    from gateway.usage.reconciliation import Reconciliation
+
+    await ensure_schema(settings)
+    found: list[dict[str, Any]] = []
+    page: str | None = None
+    lists = {name: [asked[name]] for name in ("organization_ids",) if name in asked}
+    async with _database(settings) as db:
+        service = Reconciliation(db, Clock())
+        while True:
+            query = Asked(asked["start_time"], asked["end_time"], page=page, lists=lists)
+            if asked["by"] == "video":
+                text = await service.videos(query, different="different" in asked)
+            else:
+                text = await service.days(query)
+            body = json.loads(text)
+            found += body["data"]
+            page = body["next_page"]
+            if page is None:
+                return found
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Every table of the installation, for migrations and tests."""
 
 import billing.stripe_tables
+import billing.usage_tables
 import gateway.files.tables
 import gateway.idempotency.tables
 import gateway.jobs.tables
@@ -12,6 +13,7 @@ from gateway.db import metadata as gateway_metadata
 
 TABLE_MODULES = (
     billing.stripe_tables,
+    billing.usage_tables,
     gateway.files.tables,
     gateway.idempotency.tables,
     gateway.jobs.tables,

@@ -17,6 +17,8 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.usage.reconciliation import Reconciliation
+from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
@@ -42,6 +44,8 @@ class Services:
     files: FileService
     webhooks: WebhookService
     billing: BillingService
+    usage: UsageService
+    reconciliation: Reconciliation
     callbacks: Callbacks
     stripe: StripeService
     hints: Hints

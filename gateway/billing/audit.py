@@ -6,6 +6,7 @@ from sqlalchemy import Connection, case, exists, func, select
 
 from billing.tables import entries
 from billing.verify import verify
+from gateway.usage.ended import verify_rollups
 from gateway.videos.states import TERMINAL
 from gateway.videos.tables import videos
 
@@ -14,7 +15,7 @@ _SETTLED: Final = ("capture", "release")
 
 def audit(conn: Connection) -> list[str]:
     """Every broken rule as one sentence; empty when the books are right."""
-    return verify(conn) + _ended(conn) + _live(conn) + _strays(conn)
+    return verify(conn) + _ended(conn) + _live(conn) + _strays(conn) + verify_rollups(conn)
 
 
 def _ended(conn: Connection) -> list[str]:

@@ -11,6 +11,8 @@ from gateway.http.content import ContentController
 from gateway.http.files import FilesController
 from gateway.http.keys import ApiKeysController, OrganizationsController, ProjectsController
 from gateway.http.models import ModelsController
+from gateway.http.reconciliation import ReconciliationController
+from gateway.http.usage import CostsController, UsageController
 from gateway.http.videos import VideosController
 from gateway.http.webhook_endpoints import WebhookEndpointsController, WebhookEventTypesController
 
@@ -28,4 +30,7 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     StripeController,
     OrganizationTermsController,
     BillingController,
+    UsageController,
+    CostsController,
+    ReconciliationController,
 )

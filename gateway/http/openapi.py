@@ -20,6 +20,7 @@ _EVENT: Final = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
 }
+_SCHEMAS: Final = {"text/event-stream": _EVENT, "text/csv": {"type": "string"}}
 _REF: Final = "#/components/schemas/{model}"
 _OPEN_PATHS: Final = (
     "/health/",
@@ -70,7 +71,7 @@ def documented(
     """Describe a handler: `@post("/v1/things", operation_class=documented(body=ThingForm, answer=Thing))`.
 
     `body` is offered as JSON and as multipart/form-data; a field of type `UploadedFile` is a file part.
-    `media` are the types of a binary or streamed answer.
+    `media` are the types of a binary or streamed answer, or of what may come instead of `answer`.
     """
     return type("_Operation", (_Documented,), {"body": body, "answer": answer, "media": tuple(media)})
 
@@ -150,14 +151,12 @@ def _complete(
     operation["responses"] = {**success, **errors}
     if described is None:
         return
+    content: dict[str, Any] = {}
     if described.answer is not None:
-        schema = _component(described.answer, "serialization", schemas)
-        operation["responses"]["200"] = {"description": "Success.", "content": {_JSON: {"schema": schema}}}
-    elif described.media:
-        content = {
-            media: {"schema": _EVENT if media == "text/event-stream" else _BINARY}
-            for media in described.media
-        }
+        content[_JSON] = {"schema": _component(described.answer, "serialization", schemas)}
+    for media in described.media:
+        content[media] = {"schema": _SCHEMAS.get(media, _BINARY)}
+    if content:
         operation["responses"]["200"] = {"description": "Success.", "content": content}
     if described.body is not None:
         operation["requestBody"] = _request_body(described.body, schemas)

@@ -18,6 +18,7 @@ from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.outbox_rows import VideoEvent, enqueue_video_events
 from gateway.jobs.settle import StoredContent, database_now, hold_of
 from gateway.jobs.tables import attempts, jobs
+from gateway.usage.ended import record_ended
 from gateway.videos.capabilities import text_of
 from gateway.videos.states import State, check_transition
 from gateway.videos.stored import StoredRequest
@@ -39,6 +40,7 @@ _VIDEOS: Final = (
         seconds=bindparam("billed"),
         cost_micros=bindparam("charge"),
         cost_status="captured",
+        billed_ms=bindparam("made_ms"),
         content_key=bindparam("key"),
         content_type=bindparam("media_type"),
         content_bytes=bindparam("bytes"),
@@ -130,6 +132,7 @@ def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: 
     conn.execute(_END_JOBS, {"ids": [item.lease.job_id for item in items]})
     conn.execute(_VIDEOS, [_columns(item, charge, now) for item, charge in settled])
     _close_attempts(conn, items, now)
+    record_ended(conn, [item.rows.video.id for item in items])
     enqueue_video_events(
         conn,
         [
@@ -160,6 +163,7 @@ def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:
         "true_size": f"{content.width}x{content.height}",
         "billed": text_of(charge.seconds),
         "charge": charge.micros,
+        "made_ms": int(charge.made * 1000),
         "key": content.key,
         "media_type": content.media_type,
         "bytes": content.size,

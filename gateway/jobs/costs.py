@@ -38,6 +38,12 @@ def estimated(route: Route, video: Any, gpu_seconds: Decimal | None = None) -> C
     return route.book.estimate(shape, Observed(gpu_seconds=gpu_seconds))
 
 
+def expected_micros(route: Route, request: StoredRequest, operation: str) -> int | None:
+    """What the catalogue says beforehand, in micro-USD; None where it does not tell."""
+    cost = route.book.estimate(route.shape(request.shape(operation)), Observed())
+    return None if cost is None else cost.micros
+
+
 def columns_of(attempt: Any, cost: Cost | None) -> dict[str, Any]:
     """The columns of an attempt once it is done; what was reported before stays where nothing better is known."""
     if cost is None or (cost.source == "estimated" and attempt.cost_source == "reported"):

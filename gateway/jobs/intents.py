@@ -64,6 +64,9 @@ class Intent:
     upstream_model: str
     wants: tuple[Want, ...]
     last: Any | None = None
+    estimate_micros: int | None = (
+        None  # what the upstream is expected to charge, None where its price is unknown
+    )
 
 
 def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLost | None]:
@@ -129,6 +132,7 @@ def _row(attempt_id: str, item: Intent) -> dict[str, Any]:
         "idempotency_key": attempt_id,
         "holds_key_slot": True,
         "holds_upstream_slot": True,
+        "estimate_micros": item.estimate_micros,
     }
 
 

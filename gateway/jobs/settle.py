@@ -16,6 +16,7 @@ from gateway.jobs.charges import fee_of
 from gateway.jobs.claims import WATCHING, Lease, Loaded, end
 from gateway.jobs.outbox_rows import enqueue_video_event
 from gateway.jobs.tables import attempts, jobs, notices
+from gateway.usage.ended import record_ended
 from gateway.videos.price_book import Cost
 from gateway.videos.states import State, check_transition
 from gateway.videos.stored import StoredRequest
@@ -110,6 +111,7 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
             video_id=video.id,
             attempt_id=attempt.id if attempt is not None else None,
         )
+    record_ended(conn, [video.id])
     _announce(conn, video, "video.failed", now)
 
 

@@ -96,7 +96,13 @@ def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
         slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
     )
     return intents.Intent(
-        job.lease, video.id, route.upstream.name, route.spec.upstream_id, wants, job.rows.attempt
+        lease=job.lease,
+        video_id=video.id,
+        upstream=route.upstream.name,
+        upstream_model=route.spec.upstream_id,
+        wants=wants,
+        last=job.rows.attempt,
+        estimate_micros=costs.expected_micros(route, request, video.operation),
     )
 
 

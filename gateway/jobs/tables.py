@@ -82,6 +82,9 @@ attempts = Table(
     Column("cost_currency", String(8)),  # USD | CNY | credit
     Column("cost_rate", String(48)),
     Column("gpu_ms", BigInteger),  # how long the device was busy, where the upstream tells
+    Column(
+        "estimate_micros", BigInteger
+    ),  # what the price row said when it was sent, kept beside a reported cost
     UniqueConstraint("video_id", "n"),
     Index(
         "ix_attempts_slots",

@@ -9,6 +9,7 @@ from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import add_notice, close_attempt, database_now
+from gateway.usage.ended import correct_upstream_cost
 from gateway.videos.price_book import Cost
 from gateway.videos.stored import StoredRequest
 from providers.contract import Completed, ErrorKind, Failed, ProviderError, Running, Status
@@ -58,7 +59,9 @@ async def _finish(
     def commit(conn: Connection) -> None:
         end(conn, job.lease)
         now = database_now(conn)
-        close_attempt(conn, attempt, video, state, now, **costs.columns_of(attempt, cost))
+        columns = costs.columns_of(attempt, cost)
+        close_attempt(conn, attempt, video, state, now, **columns)
+        correct_upstream_cost(conn, job.video_id, (columns["cost_micros"] or 0) - (attempt.cost_micros or 0))
         if notice:
             add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
 

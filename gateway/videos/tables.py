@@ -37,6 +37,9 @@ videos = Table(
     Column("hold_micros", BigInteger, nullable=False, default=0),
     Column("cost_micros", BigInteger),
     Column("cost_status", String(12), nullable=False),  # held | captured | released
+    Column(
+        "billed_ms", BigInteger
+    ),  # what was made and billed, in milliseconds: of an extension what was added
     # hash of key, path, canonical fields and file hashes; SDK retries find their first create by it
     Column("fingerprint", String(64)),
     Column("retry_claims", Integer, nullable=False, default=0),
@@ -46,6 +49,13 @@ videos = Table(
     Column("content_sha256", String(64)),
     Column("duration_ms", BigInteger),
     Index("ix_videos_project_id_id", "project_id", "id"),
+    Index(
+        "ix_videos_completed_at_organization_id",
+        "completed_at",
+        "organization_id",
+        sqlite_where=text("completed_at IS NOT NULL"),
+        postgresql_where=text("completed_at IS NOT NULL"),
+    ),
     Index("ix_videos_fingerprint_created_at", "fingerprint", "created_at"),
     Index(
         "ix_videos_expires_at",

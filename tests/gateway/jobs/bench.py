@@ -27,6 +27,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Jobs, Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.usage.ended import verify_rollups
 from gateway.videos.routing import Catalogue
 from gateway.videos.states import TERMINAL
 from gateway.videos.stored import StoredMedia, StoredRequest
@@ -153,6 +154,7 @@ class Engine:
 
         def read(conn: Connection) -> None:
             assert verify_ledger(conn) == []
+            assert verify_rollups(conn) == []
             assert list(conn.execute(select(slot_rows.c.name).where(slot_rows.c.used != 0))) == []
             for row in conn.execute(select(videos.c.id, videos.c.state, videos.c.cost_micros)).all():
                 kinds = conn.execute(select(entries.c.kind).where(entries.c.subject == row.id)).scalars()

@@ -1,0 +1,141 @@
+"""Query parameters of usage and costs: OpenAI's names; lists repeated, as name[], or separated by commas."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
+
+from litestar import Request
+from litestar.params import QueryParameter
+
+from gateway.errors import BadRequest
+from gateway.usage.query import COSTS, LATEST, MOST_VALUES, USAGE, Asked, Report
+
+AnyRequest = Request[Any, Any, Any]
+Form = Literal["json", "csv", "focus"]
+CSV: Final = "text/csv"
+
+_LIST_LENGTH: Final = 2000
+StartTime = Annotated[
+    int, QueryParameter(ge=0, le=LATEST, description="Unix seconds; the bucket they lie in is the first.")
+]
+EndTime = Annotated[
+    int | None, QueryParameter(ge=0, le=LATEST, description="Unix seconds, exclusive. Default: now.")
+]
+Limit = Annotated[
+    int | None,
+    QueryParameter(ge=1, le=1440, description="Buckets on a page; default and most by bucket_width."),
+]
+PageCursor = Annotated[
+    str | None, QueryParameter(min_length=1, max_length=100, description="next_page of the answer before.")
+]
+
+
+def _listing(text: str) -> Any:
+    return QueryParameter(description=text, max_items=MOST_VALUES)
+
+
+GroupBy = Annotated[list[str] | None, _listing("Dimensions to group by, in any combination.")]
+Values = Annotated[list[str] | None, _listing("Count only these.")]
+
+
+def _width(report: Report) -> Any:
+    return QueryParameter(
+        description="Length of a bucket, in UTC.", schema_extra={"enum": list(report.limits)}
+    )
+
+
+def _form(*names: str) -> Any:
+    return QueryParameter(
+        name="format", description="json, or a file of the whole range.", schema_extra={"enum": list(names)}
+    )
+
+
+def provide_usage(
+    request: AnyRequest,
+    *,
+    start_time: StartTime,
+    end_time: EndTime = None,
+    bucket_width: Annotated[str, _width(USAGE)] = "1d",
+    group_by: GroupBy = None,
+    project_ids: Values = None,
+    api_key_ids: Values = None,
+    models: Values = None,
+    user_ids: Values = None,
+    limit: Limit = None,
+    page: PageCursor = None,
+) -> Asked:
+    """Read what /v1/organization/usage/videos is asked: the dependency `asked`."""
+    lists = {
+        "group_by": group_by,
+        "project_ids": project_ids,
+        "api_key_ids": api_key_ids,
+        "models": models,
+        "user_ids": user_ids,
+    }
+    return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
+
+
+def provide_costs(
+    request: AnyRequest,
+    *,
+    start_time: StartTime,
+    end_time: EndTime = None,
+    bucket_width: Annotated[str, _width(COSTS)] = "1d",
+    group_by: GroupBy = None,
+    project_ids: Values = None,
+    api_key_ids: Values = None,
+    models: Values = None,
+    user_ids: Values = None,
+    line_items: Values = None,
+    limit: Limit = None,
+    page: PageCursor = None,
+) -> Asked:
+    """Read what /v1/organization/costs is asked: the dependency `asked`."""
+    lists = {
+        "group_by": group_by,
+        "project_ids": project_ids,
+        "api_key_ids": api_key_ids,
+        "models": models,
+        "user_ids": user_ids,
+        "line_items": line_items,
+    }
+    return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
+
+
+def provide_usage_form(request: AnyRequest, form: Annotated[str | None, _form("json", "csv")] = None) -> Form:
+    """Read the form of the answer: the dependency `chosen`."""
+    return _chosen(request, form, ("json", "csv"))
+
+
+def provide_costs_form(
+    request: AnyRequest, form: Annotated[str | None, _form("json", "csv", "focus")] = None
+) -> Form:
+    """Read the form of the answer: the dependency `chosen`."""
+    return _chosen(request, form, ("json", "csv", "focus"))
+
+
+def _chosen(request: AnyRequest, form: str | None, known: Sequence[Form]) -> Form:
+    if form is None:
+        return (
+            "csv"
+            if request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip() == CSV
+            else "json"
+        )
+    for each in known:
+        if form == each:
+            return each
+    raise BadRequest(f"Invalid value for 'format': use {' or '.join(known)}.", param="format")
+
+
+def join_lists(request: AnyRequest, named: dict[str, list[str] | None]) -> dict[str, list[str]]:
+    """Join the spellings of list parameters. A line item has commas of its own, so it is never split."""
+    found: dict[str, list[str]] = {}
+    for name, values in named.items():
+        given = [*(values or ()), *request.query_params.getall(f"{name}[]", [])]
+        parts = given if name == "line_items" else [part for each in given for part in _split(each)]
+        if parts:
+            found[name] = parts
+    return found
+
+
+def _split(text: str) -> list[str]:
+    return text[: _LIST_LENGTH * MOST_VALUES].split(",")
