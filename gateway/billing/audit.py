@@ -4,8 +4,9 @@ from typing import Final
 
 from sqlalchemy import Connection, case, exists, func, select
 
-from billing.tables import entries
+from billing.tables import entries, lines
 from billing.verify import verify
+from gateway.jobs.tables import attempts
 from gateway.usage.ended import verify_rollups
 from gateway.videos.states import TERMINAL
 from gateway.videos.tables import videos
@@ -15,7 +16,7 @@ _SETTLED: Final = ("capture", "release")
 
 def audit(conn: Connection) -> list[str]:
     """Every broken rule as one sentence; empty when the books are right."""
-    return verify(conn) + _ended(conn) + _live(conn) + _strays(conn) + verify_rollups(conn)
+    return verify(conn) + _ended(conn) + _live(conn) + _strays(conn) + _costs(conn) + verify_rollups(conn)
 
 
 def _ended(conn: Connection) -> list[str]:
@@ -54,3 +55,22 @@ def _strays(conn: Connection) -> list[str]:
     known = exists().where(videos.c.id == entries.c.subject)
     rows = conn.execute(select(entries.c.subject).where(entries.c.kind == "hold", ~known))
     return [f"the hold of {row[0]} belongs to no video" for row in rows]
+
+
+def _costs(conn: Connection) -> list[str]:
+    """What is booked as upstream cost of an ended video is what its attempts say."""
+    booked = (
+        select(func.coalesce(func.sum(lines.c.amount), 0))
+        .join(entries, entries.c.id == lines.c.entry_id)
+        .where(entries.c.subject == videos.c.id, lines.c.account == "upstream_cost")
+        .correlate(videos)
+        .scalar_subquery()
+    )
+    told = (
+        select(func.coalesce(func.sum(attempts.c.cost_micros), 0))
+        .where(attempts.c.video_id == videos.c.id)
+        .correlate(videos)
+        .scalar_subquery()
+    )
+    rows = conn.execute(select(videos.c.id, booked, told).where(videos.c.state.in_(TERMINAL), booked != told))
+    return [f"video {row[0]}: {row[1]} booked as upstream cost, its attempts say {row[2]}" for row in rows]

@@ -66,8 +66,10 @@ class BillingService:
 
     async def ledger(self, principal: Principal, page: PageQuery) -> Page:
         """List the entries of the books."""
-        organization_id = principal.organization_id
-        rows, more = await self._db.read(lambda conn: store.ledger_page(conn, organization_id, page))
+        organization_id, costs = principal.organization_id, Scope.OPERATOR in principal.scopes
+        rows, more = await self._db.read(
+            lambda conn: store.ledger_page(conn, organization_id, page, costs=costs)
+        )
         return Page([public_entry(entry, lines) for entry, lines in rows], more)
 
     async def credits(self, principal: Principal, page: PageQuery) -> Page:

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, insert, select, tuple_, update
 
 from billing.budgets import period_start
+from billing.ledger_costs import KIND as COST
 from billing.tables import balances, budget_periods, budgets, credit_lots, entries, lines
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.store import PageQuery
@@ -30,10 +31,13 @@ def organization(conn: Connection, organization_id: str) -> Any:
 
 
 def ledger_page(
-    conn: Connection, organization_id: str, page: PageQuery
+    conn: Connection, organization_id: str, page: PageQuery, *, costs: bool
 ) -> tuple[list[tuple[Any, list[tuple[str, int]]]], bool]:
-    """Entries with their lines, by time."""
-    rows, more = _page(conn, entries, select(entries), entries.c.organization_id == organization_id, page)
+    """Entries with their lines, by time; what upstreams take only with `costs`: it is the operator's business."""
+    where: ColumnElement[bool] = entries.c.organization_id == organization_id
+    if not costs:
+        where = and_(where, entries.c.kind != COST)
+    rows, more = _page(conn, entries, select(entries), where, page)
     found: dict[str, list[tuple[str, int]]] = {row.id: [] for row in rows}
     of_page = select(lines).where(lines.c.entry_id.in_(list(found))).order_by(lines.c.account)
     for line in conn.execute(of_page):

@@ -36,12 +36,13 @@ def charge_of(video: Any, attempt: Any, duration_ms: int | None, short_edge: int
         duration_ms -= int(before * 1000)
     shape = request.shape(video.operation)
     observed = observed_of(attempt, duration_ms, short_edge)
-    made = lowered(shape, observed).seconds
+    found = lowered(shape, observed).seconds
+    made = max(Decimal(0), found)  # a file shorter than its source made nothing
     agreed = request.agreed(attempt.upstream, attempt.upstream_model)
     if agreed is None:
-        return Charge(0, before + made, made)
+        return Charge(0, before + found, made)
     micros = charge_micros(agreed, shape, observed, int(video.hold_micros))
-    return Charge(micros, before + made, made)
+    return Charge(micros, before + found, made)
 
 
 def observed_of(attempt: Any, duration_ms: int | None, short_edge: int) -> Observed:

@@ -60,8 +60,9 @@ async def _finish(
         end(conn, job.lease)
         now = database_now(conn)
         columns = costs.columns_of(attempt, cost)
+        more = (columns["cost_micros"] or 0) - (attempt.cost_micros or 0)
+        correct_upstream_cost(conn, job.video_id, more, now)  # balances are locked before slots, as in settle
         close_attempt(conn, attempt, video, state, now, **columns)
-        correct_upstream_cost(conn, job.video_id, (columns["cost_micros"] or 0) - (attempt.cost_micros or 0))
         if notice:
             add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from billing.ledger_costs import Cost, book_costs, later_costs
 from billing.rollups import DAYS, GRAINS, HOURS, KEYS, MEASURES, USER_DAYS, Usage, record_usage
 from billing.rollups import correct_upstream_cost as correct
 from billing.usage_tables import usage_rollups
@@ -55,18 +56,30 @@ def ended_videos(*, costs: bool = False) -> Select[Any]:
     return select(*columns).where(videos.c.completed_at.is_not(None))
 
 
-_BY_ID: Final = ended_videos(costs=True).where(videos.c.id.in_(bindparam("ids", expanding=True)))
+_BY_ID: Final = (
+    ended_videos(costs=True).add_columns(videos.c.id).where(videos.c.id.in_(bindparam("ids", expanding=True)))
+)
 
 
 def record_ended(conn: Connection, video_ids: Sequence[str]) -> None:
-    """Count videos whose rows this transaction has just ended."""
-    record_usage(conn, [_usage(row) for row in conn.execute(_BY_ID, {"ids": list(video_ids)})])
+    """Count videos whose rows this transaction has just ended, and book what their upstreams took."""
+    rows = conn.execute(_BY_ID, {"ids": list(video_ids)}).all()
+    record_usage(conn, [_usage(row) for row in rows])
+    costs = [
+        Cost(row.id, row.organization_id, int(row.upstream_cost), int(row.ended_at))
+        for row in rows
+        if row.upstream_cost
+    ]
+    book_costs(conn, costs)
 
 
-def correct_upstream_cost(conn: Connection, video_id: str, more: int) -> None:
-    """Count what an upstream charged for a video that ended before."""
+def correct_upstream_cost(conn: Connection, video_id: str, more: int, now: int) -> None:
+    """Count and book what an upstream charged for a video that ended before (micro-USD, milliseconds)."""
+    if not more:
+        return
     for row in conn.execute(_BY_ID, {"ids": [video_id]}):
         correct(conn, _usage(row), more)
+        book_costs(conn, [Cost(video_id, row.organization_id, more, now, later_costs(conn, video_id))])
 
 
 def _usage(row: Any) -> Usage:

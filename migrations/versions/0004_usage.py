@@ -50,6 +50,7 @@ def upgrade() -> None:
     _bill(conn)
     for family in FAMILIES:
         conn.execute(_count(*family))
+    _book(conn)
 
 
 def _bill(conn: sa.Connection) -> None:
@@ -86,7 +87,24 @@ def _count(grain: str, length: int, key_id: str, model: str, user_ref: str) -> s
     """)
 
 
+def _book(conn: sa.Connection) -> None:
+    """What upstreams took for ended videos is on the books from now on."""
+    cost = '(SELECT coalesce(sum(a.cost_micros), 0) FROM attempts a WHERE a.video_id = v.id)'
+    ended = f"FROM videos v WHERE v.completed_at IS NOT NULL AND {cost} > 0"
+    conn.execute(sa.text(
+        "INSERT INTO ledger_entries (id, subject, kind, seq, organization_id, created_at) "
+        f"SELECT 'led_cost_0_' || v.id, v.id, 'cost', 0, v.organization_id, v.completed_at {ended}"
+    ))
+    for account, sign in (('upstream_cost', ''), ('payable', '-')):
+        conn.execute(sa.text(
+            "INSERT INTO ledger_lines (entry_id, account, amount) "
+            f"SELECT 'led_cost_0_' || v.id, '{account}', {sign}{cost} {ended}"
+        ))
+
+
 def downgrade() -> None:
+    op.execute("DELETE FROM ledger_lines WHERE entry_id IN (SELECT id FROM ledger_entries WHERE kind = 'cost')")
+    op.execute("DELETE FROM ledger_entries WHERE kind = 'cost'")
     with op.batch_alter_table('ledger_entries') as batch_op:
         batch_op.drop_index('ix_ledger_entries_other')
     with op.batch_alter_table('attempts') as batch_op:

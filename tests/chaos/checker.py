@@ -71,7 +71,7 @@ def _jobs(conn: Connection, by_id: dict[str, Any]) -> list[str]:
 def _money(conn: Connection, by_id: dict[str, Any]) -> list[str]:
     problems = verify_ledger(conn) + verify_rollups(conn)
     kinds: dict[str, list[str]] = {}
-    for row in conn.execute(select(entries.c.subject, entries.c.kind)):
+    for row in conn.execute(select(entries.c.subject, entries.c.kind).where(entries.c.kind != "cost")):
         kinds.setdefault(row.subject, []).append(row.kind)
     for video_id, row in by_id.items():
         if row["state"] not in TERMINAL:

@@ -103,10 +103,15 @@ async def test_a_late_upstream_cost_corrects_the_bucket_of_its_video(cinema: Cin
 
     def late(conn: Connection) -> None:
         conn.execute(update(attempts).values(cost_micros=70_000, cost_source="reported"))
-        correct_upstream_cost(conn, video_id, 70_000)
+        correct_upstream_cost(conn, video_id, 70_000, 1)
 
     await cinema.db.write(late)
     assert [row["upstream_cost"] for row in await rollups(cinema.db)] == [70_000] * 3
+    of_costs = select(entries.c.seq, lines.c.amount).where(
+        lines.c.entry_id == entries.c.id, lines.c.account == "upstream_cost"
+    )
+    booked = await cinema.db.read(lambda conn: conn.execute(of_costs).all())
+    assert [tuple(row) for row in booked] == [(1, 70_000)]
     assert await cinema.problems() == []
 
 
