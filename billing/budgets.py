@@ -131,7 +131,13 @@ def period_end(period: str, start: int) -> int:
 
 def text_of(unit: str, amount: int) -> str:
     """Write an amount for people: "12.500000 USD" or "90 s"."""
-    return f"{format_usd(amount)} USD" if unit == "usd" else f"{amount / 1000:g} s"
+    return f"{format_usd(amount)} USD" if unit == "usd" else f"{seconds_text(amount)} s"
+
+
+def seconds_text(milliseconds: int) -> str:
+    """Write seconds without a needless zero: "8", "0.5"."""
+    whole, rest = divmod(milliseconds, 1000)
+    return f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
 
 
 @dataclass(slots=True)
@@ -236,6 +242,14 @@ def correct(conn: Connection, actual: Mapping[str, tuple[int, int | None]]) -> N
     if changes:
         conn.execute(_CORRECT, changes)
     conn.execute(_FORGET, {"subjects": sorted({row.subject for row in rows})})
+
+
+def reset_marks(conn: Connection, budget_id: str, amount: int, start: int) -> None:
+    """Tell marks anew where a budget has another amount, from what is used of it now."""
+    where = (budget_periods.c.budget_id == budget_id) & (budget_periods.c.period_start == start)
+    row = conn.execute(select(budget_periods.c.used).where(where).with_for_update()).first()
+    if row is not None:
+        conn.execute(update(budget_periods).where(where).values(alerted=mark_reached(amount, row.used)))
 
 
 def count_videos(conn: Connection, organization_id: str, start: int, more: int) -> int:

@@ -102,7 +102,8 @@ class _Purse:
     def of(cls, conn: Connection, organization_id: str, items: Sequence[Hold]) -> "_Purse":
         """Lock the balance, then the budgets that these items count in."""
         account = locked_balance(conn, organization_id)
-        room = UNLIMITED if account.mode == "off" else account.available + account.credit_limit
+        limit = UNLIMITED if account.mode == "off" else account.credit_limit
+        room = account.available + limit
         found = lots.open_lots(conn, organization_id) if account.promotional else lots.OpenLots()
         counted = budgets.lock(conn, organization_id, [_spend(item) for item in items])
         return cls(account, room, found, counted)
@@ -163,19 +164,31 @@ class Capture:
 
 def capture(
     conn: Connection, hold: Hold, amount_micros: int, now: int, *, length_ms: int | None = None
-) -> None:
-    """Charge `amount_micros` of the hold and give back the rest. LedgerConflict if already settled."""
-    refusal = capture_many(conn, [Capture(hold, amount_micros, length_ms)], now)[0]
+) -> int:
+    """Charge `amount_micros` of the hold and give back the rest. LedgerConflict if already settled.
+
+    Answers what of the charge promotional credit did not cover.
+    """
+    paid: dict[str, int] = {}
+    refusal = capture_many(conn, [Capture(hold, amount_micros, length_ms)], now, paid)[0]
     if refusal is not None:
         raise refusal
+    return paid[hold.subject]
 
 
-def capture_many(conn: Connection, items: Sequence[Capture], now: int) -> list[LedgerConflict | None]:
-    """Charge each hold as `capture` does; a refused one is a LedgerConflict in the answer."""
+def capture_many(
+    conn: Connection, items: Sequence[Capture], now: int, paid: dict[str, int] | None = None
+) -> list[LedgerConflict | None]:
+    """Charge each hold as `capture` does; a refused one is a LedgerConflict in the answer.
+
+    `paid` is filled with what of each charge promotional credit did not cover, by subject.
+    """
     known = kinds_of(conn, [item.hold.subject for item in items])
     refused = [_refusal(item, known.get(item.hold.subject, set())) for item in items]
     accepted = [item for item, refusal in zip(items, refused, strict=True) if refusal is None]
-    _settle(conn, accepted, "capture", now)
+    found = _settle(conn, accepted, "capture", now)
+    if paid is not None:
+        paid.update(found)
     return refused
 
 
@@ -201,8 +214,12 @@ def _not_open(hold: Hold, kinds: set[str]) -> LedgerConflict | None:
     return LedgerConflict(f"{hold.subject} has no open hold: {sorted(kinds)}")
 
 
-def _settle(conn: Connection, items: Sequence[Capture], kind: str, now: int) -> None:
-    """Resolve open holds: entries, balances, lots and budgets, in this order of locks."""
+def _settle(conn: Connection, items: Sequence[Capture], kind: str, now: int) -> dict[str, int]:
+    """Resolve open holds: entries, balances, lots and budgets, in this order of locks.
+
+    Answers what of each charge was paid credit, by subject.
+    """
+    paid: dict[str, int] = {}
     for organization_id in sorted({item.hold.organization_id for item in items}):
         mine = [item for item in items if item.hold.organization_id == organization_id]
         locked_balance(conn, organization_id)
@@ -218,6 +235,10 @@ def _settle(conn: Connection, items: Sequence[Capture], kind: str, now: int) -> 
             held=sums.get("held", 0),
         )
         budgets.correct(conn, {item.hold.subject: (item.amount_micros, item.length_ms) for item in mine})
+        for item in mine:
+            taken, back = from_lots.get(item.hold.subject, (0, 0))
+            paid[item.hold.subject] = item.amount_micros - (taken - back)
+    return paid
 
 
 def _settled_entry(item: Capture, kind: str, now: int, from_lots: tuple[int, int]) -> Entry:

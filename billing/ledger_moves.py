@@ -2,20 +2,23 @@
 
 | entry   | lines (sum zero)                                              |
 |---------|---------------------------------------------------------------|
-| credit  | customer +a, equity -a                                        |
+| credit  | equity -a, receivable +r (what was owed), customer +(a-r)     |
 | top_up  | stripe -a, receivable +r (what was owed), customer +(a-r)     |
 | reverse | stripe +a, customer -b (what is there), receivable -(a-b)     |
 | adjust  | customer +a, equity -a (a may be negative)                    |
+| refund  | revenue -a, customer +a                                       |
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from billing.balance import Mode, locked_balance, move
 from billing.entries import Entry, LedgerConflict, append, kinds_of
-from billing.tables import balances
+from billing.money import format_usd
+from billing.tables import balances, entries, lines
 
 RECEIVABLE = "receivable"
 
@@ -23,11 +26,9 @@ RECEIVABLE = "receivable"
 def credit(
     conn: Connection, *, subject: str, organization_id: str, amount_micros: int, memo: str, now: int
 ) -> None:
-    """Add credit that the operator gives and that does not end."""
-    locked_balance(conn, organization_id)
-    amounts = (("customer", amount_micros), ("equity", -amount_micros))
-    _once(conn, Entry(subject, "credit", organization_id, now, amounts, memo=memo))
-    move(conn, organization_id, available=amount_micros)
+    """Add credit that the operator gives and that does not end. Like money it pays what is receivable first."""
+    entry = Entry(subject, "credit", organization_id, now, (), memo=memo)
+    _receive(conn, entry, amount_micros, "equity")
 
 
 def adjust(
@@ -46,15 +47,8 @@ def top_up(
     conn: Connection, *, subject: str, organization_id: str, amount_micros: int, memo: str, now: int
 ) -> None:
     """Book money that came in: it pays what is receivable first; with that paid, the suspension for it ends."""
-    row = locked_balance(conn, organization_id)
-    owed = min(amount_micros, row.receivable)
-    amounts = _lines(
-        [("stripe", -amount_micros), (RECEIVABLE, owed), ("customer", amount_micros - owed)], "customer"
-    )
-    _once(conn, Entry(subject, "top_up", organization_id, now, amounts, memo=memo))
-    move(conn, organization_id, available=amount_micros - owed, receivable=-owed)
-    if owed and owed == row.receivable:
-        restore(conn, organization_id, RECEIVABLE)
+    entry = Entry(subject, "top_up", organization_id, now, (), memo=memo)
+    _receive(conn, entry, amount_micros, "stripe")
 
 
 def reverse(
@@ -70,6 +64,50 @@ def reverse(
     move(conn, organization_id, available=-there, receivable=amount_micros - there)
     if there < amount_micros:
         suspend(conn, organization_id, RECEIVABLE)
+
+
+def refund(
+    conn: Connection,
+    *,
+    subject: str,
+    organization_id: str,
+    amount_micros: int | None,
+    memo: str,
+    now: int,
+) -> Entry:
+    """Give back what a subject was charged, or a part of it, as paid credit (None: all that is left of it).
+
+    LedgerConflict beyond what was charged and not refunded before.
+    """
+    locked_balance(conn, organization_id)
+    charged, refunds = (
+        conn.execute(
+            select(func.coalesce(func.sum(lines.c.amount), 0), func.count(lines.c.amount)).where(
+                lines.c.entry_id == entries.c.id,
+                lines.c.account == "revenue",
+                entries.c.subject == subject,
+                entries.c.organization_id == organization_id,
+                entries.c.kind.in_(kinds),
+            )
+        ).one()
+        for kinds in (("capture", "refund"), ("refund",))
+    )
+    left, seq = int(charged[0]), int(refunds[1])
+    amount = left if amount_micros is None else amount_micros
+    if not 0 < amount <= left:
+        raise LedgerConflict(f"{subject} was charged {format_usd(left)} USD that could be refunded")
+    entry = Entry(
+        subject,
+        "refund",
+        organization_id,
+        now,
+        (("revenue", -amount), ("customer", amount)),
+        seq=seq,
+        memo=memo,
+    )
+    append(conn, [entry])
+    move(conn, organization_id, available=amount)
+    return entry
 
 
 def suspend(conn: Connection, organization_id: str, reason: str) -> None:
@@ -101,12 +139,22 @@ def set_terms(
 ) -> None:
     """Change how an organization pays. LedgerConflict where it owes more than the new terms allow.
 
-    What was recorded with billing off is written off when billing is turned on.
+    What was recorded with billing off is written off when billing is turned on; holds made then must have ended, for
+    their release would be credit that nobody gave.
     """
     row = locked_balance(conn, organization_id)
     new_mode = mode or row.mode
     new_limit = row.credit_limit if credit_limit is None else credit_limit
+    if new_mode == "prepaid":
+        if credit_limit:
+            raise LedgerConflict("prepaid means no debt: a credit limit goes with postpaid")
+        new_limit = 0
     owed = -row.available
+    if row.mode == "off" and new_mode != "off" and row.held:
+        raise LedgerConflict(
+            f"organization {organization_id} has videos in the making that were accepted without billing: "
+            "let them end, or cancel them, first"
+        )
     if row.mode == "off" and new_mode != "off" and owed > 0:
         adjust(
             conn,
@@ -124,6 +172,18 @@ def set_terms(
         .where(balances.c.organization_id == organization_id)
         .values(mode=new_mode, credit_limit=new_limit)
     )
+
+
+def _receive(conn: Connection, entry: Entry, amount_micros: int, source: str) -> None:
+    row = locked_balance(conn, entry.organization_id)
+    owed = min(amount_micros, row.receivable)
+    amounts = _lines(
+        [(source, -amount_micros), (RECEIVABLE, owed), ("customer", amount_micros - owed)], "customer"
+    )
+    _once(conn, replace(entry, amounts=amounts))
+    move(conn, entry.organization_id, available=amount_micros - owed, receivable=-owed)
+    if owed and owed == row.receivable:
+        restore(conn, entry.organization_id, RECEIVABLE)
 
 
 def _lines(amounts: Sequence[tuple[str, int]], always: str) -> tuple[tuple[str, int], ...]:

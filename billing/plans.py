@@ -11,8 +11,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Queue = Literal["slow", "standard", "fast"]
-QUEUE_PRIORITY: Final[dict[Queue, int]] = {"slow": 30, "standard": 0, "fast": -5}
-"""Added to a job's priority; lower runs first."""
+QUEUE_PRIORITY: Final[dict[Queue, int]] = {"slow": 200, "standard": 100, "fast": 0}
+"""Added to a job's priority; lower runs first. A request's service tier orders jobs within their queue only."""
 
 UNLIMITED_PLAN: Final = "unlimited"
 
@@ -33,6 +33,7 @@ class Plan(BaseModel):
     models: tuple[str, ...] | None = None
     max_seconds: Decimal | None = Field(default=None, gt=0)
     max_short_edge: int | None = Field(default=None, ge=1)
+    orientation: Literal["portrait", "landscape"] | None = None
     concurrent_videos: int | None = Field(default=None, ge=1)
     requests_per_minute: int | None = Field(default=None, ge=1)
     queue: Queue = "standard"

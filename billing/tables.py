@@ -40,6 +40,7 @@ balances = Table(
     CheckConstraint("promotional >= 0", name="promotional_not_negative"),
     CheckConstraint("receivable >= 0", name="receivable_not_negative"),
     CheckConstraint("mode = 'off' OR available + credit_limit >= 0", name="within_limit"),
+    CheckConstraint("mode <> 'prepaid' OR credit_limit = 0", name="prepaid_owes_nothing"),
 )
 
 entries = Table(

@@ -81,14 +81,23 @@ def _settlements(conn: Connection) -> list[str]:
 
 
 def _captures_above_hold(conn: Connection) -> list[str]:
-    held, revenue = lines.alias(), lines.alias()
+    """A capture or release resolves exactly what the hold set aside, and charges no more than that."""
+    hold, taken, back, revenue = entries.alias(), lines.alias(), lines.alias(), lines.alias()
     rows = conn.execute(
-        select(entries.c.subject)
-        .join(held, and_(held.c.entry_id == entries.c.id, held.c.account == "held"))
-        .join(revenue, and_(revenue.c.entry_id == entries.c.id, revenue.c.account == "revenue"))
-        .where(entries.c.kind == "capture", revenue.c.amount > -held.c.amount)
+        select(entries.c.subject, taken.c.amount, -back.c.amount, func.coalesce(revenue.c.amount, 0))
+        .join(hold, and_(hold.c.subject == entries.c.subject, hold.c.kind == "hold"))
+        .join(taken, and_(taken.c.entry_id == hold.c.id, taken.c.account == "held"))
+        .join(back, and_(back.c.entry_id == entries.c.id, back.c.account == "held"))
+        .outerjoin(revenue, and_(revenue.c.entry_id == entries.c.id, revenue.c.account == "revenue"))
+        .where(
+            entries.c.kind.in_(_SETTLED),
+            (taken.c.amount != -back.c.amount) | (func.coalesce(revenue.c.amount, 0) > taken.c.amount),
+        )
     )
-    return [f"{row[0]} was charged more than was held" for row in rows]
+    return [
+        f"{row[0]} was held with {row[1]}, resolved with {row[2]} and charged {row[3]}: more than was held"
+        for row in rows
+    ]
 
 
 def _left_behind(conn: Connection, table: Table) -> list[str]:

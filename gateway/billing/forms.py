@@ -32,6 +32,14 @@ class AdjustmentForm(_Form):
     organization: Id | None = None
 
 
+class RefundForm(_Form):
+    """Give back what a video was charged, or `amount_usd` of it."""
+
+    video: Id
+    amount_usd: PositiveUsd | None = None
+    reason: Reason
+
+
 class BudgetForm(BudgetLimit):
     """A budget of the organization, a project, a key or an end user (the `user` field of requests)."""
 

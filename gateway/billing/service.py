@@ -6,10 +6,13 @@ from typing import Any
 
 from sqlalchemy import Connection, update
 
+from billing import budgets
 from billing.balance import locked_balance
-from billing.entries import LedgerConflict
-from billing.ledger_moves import adjust, credit, restore, set_terms, suspend
+from billing.entries import LedgerConflict, entry_id
+from billing.ledger_moves import adjust, credit, refund, restore, set_terms, suspend
 from billing.lots import grant_credit
+from billing.meters import cancel_usage
+from billing.money import format_usd
 from billing.plans import Plans
 from gateway.billing import store
 from gateway.billing.forms import (
@@ -17,12 +20,14 @@ from gateway.billing.forms import (
     BudgetChanges,
     BudgetForm,
     CreditForm,
+    RefundForm,
     TermsForm,
 )
 from gateway.billing.included import grant_included
 from gateway.billing.view import (
     DeletedBudget,
     OrganizationTerms,
+    Refund,
     public_balance,
     public_budget,
     public_credit,
@@ -133,6 +138,37 @@ class BillingService:
 
         return await self._db.write(lambda conn: _refusing(write, conn, "amount_usd"))
 
+    async def refund(self, principal: Principal, form: RefundForm, claim: Claim | None = None) -> Json:
+        """Give back what a video was charged; usage that Stripe was told of is taken back where it still can. Operator only."""
+        principal.require(Scope.OPERATOR)
+        now = self._clock.now_ms()
+
+        def write(conn: Connection) -> Json:
+            organization_id = store.payer_of(conn, form.video)
+            entry = refund(
+                conn,
+                subject=form.video,
+                organization_id=organization_id,
+                amount_micros=form.amount_usd,
+                memo=form.reason,
+                now=now,
+            )
+            if store.is_refunded(conn, form.video):
+                cancel_usage(conn, entry_id(form.video, "capture"), now)
+            amount = dict(entry.amounts)["customer"]
+            answer = Refund(
+                id=entry.id,
+                video=form.video,
+                organization_id=organization_id,
+                amount_usd=format_usd(amount),
+                reason=form.reason,
+                created_at=now // 1000,
+            ).model_dump()
+            record(conn, claim, 200, answer, now)
+            return answer
+
+        return await self._db.write(lambda conn: _refusing(write, conn, "amount_usd"))
+
     async def list_budgets(self, principal: Principal, page: PageQuery) -> Page:
         """List the budgets in force with what is used of them now."""
         organization_id, now = principal.organization_id, self._clock.now_ms()
@@ -147,7 +183,7 @@ class BillingService:
     async def create_budget(self, principal: Principal, form: BudgetForm, claim: Claim | None = None) -> Json:
         """Set a budget; it counts from now on."""
         now, budget_id = self._clock.now_ms(), new_id("bud")
-        scope_id = form.scope_id or _own(principal, form)
+        scope_id = _scope_id(principal, form)
 
         def write(conn: Connection) -> Json:
             if form.scope in {"project", "key"} and not store.owns(
@@ -185,6 +221,8 @@ class BillingService:
             store.change_budget(
                 conn, budget_id, {name: value for name, value in changed.items() if value is not None}
             )
+            if sent is not None:
+                budgets.reset_marks(conn, budget_id, sent, budgets.period_start(row.period, now))
             row = store.budget(conn, principal.organization_id, budget_id)
             answer = public_budget(row, *store.used(conn, [row], now)[budget_id])
             record(conn, claim, 200, answer, now)
@@ -243,9 +281,15 @@ class BillingService:
         return await self._db.write(lambda conn: _refusing(write, conn, "billing_mode"))
 
 
-def _own(principal: Principal, form: BudgetForm) -> str:
+def _scope_id(principal: Principal, form: BudgetForm) -> str:
     if form.scope == "organization":
+        if form.scope_id not in {None, principal.organization_id}:
+            raise BadRequest(
+                "A budget of the organization is of your own: leave 'scope_id' out.", param="scope_id"
+            )
         return principal.organization_id
+    if form.scope_id is not None:
+        return form.scope_id
     raise BadRequest(f"A budget of a {form.scope} needs its 'scope_id'.", param="scope_id")
 
 

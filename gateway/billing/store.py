@@ -30,6 +30,24 @@ def organization(conn: Connection, organization_id: str) -> Any:
     return row
 
 
+def payer_of(conn: Connection, video_id: str) -> str:
+    """Whose video it is, by its hold: also of a deleted one. NotFound for an unknown id."""
+    found = conn.execute(
+        select(entries.c.organization_id).where(entries.c.subject == video_id, entries.c.kind == "hold")
+    ).scalar()
+    if found is None:
+        raise NotFound(f"No video '{video_id}' was ever held for.", param="video", code="video_not_found")
+    return str(found)
+
+
+def is_refunded(conn: Connection, video_id: str) -> bool:
+    """Tell whether nothing is left of a video's charge."""
+    left = select(func.coalesce(func.sum(lines.c.amount), 0)).where(
+        lines.c.entry_id == entries.c.id, lines.c.account == "revenue", entries.c.subject == video_id
+    )
+    return int(conn.execute(left).scalar_one()) == 0
+
+
 def ledger_page(
     conn: Connection, organization_id: str, page: PageQuery, *, costs: bool
 ) -> tuple[list[tuple[Any, list[tuple[str, int]]]], bool]:

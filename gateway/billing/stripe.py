@@ -50,6 +50,7 @@ class StripeService:
 
     async def checkout(self, organization_id: str, form: CheckoutForm, claim: Claim | None = None) -> Json:
         """Begin a top-up: the balance grows when Stripe says that it was paid."""
+        stripe = self._account.stripe
         success = form.success_url or self._account.settings.success_url
         if not success:
             raise BadRequest(
@@ -57,7 +58,6 @@ class StripeService:
                 param="success_url",
                 code="missing_required_parameter",
             )
-        stripe = self._account.stripe
         with told_to_clients():
             customer = await self._account.customer(organization_id)
             metadata = {"onereel": TOP_UP, "organization_id": organization_id}

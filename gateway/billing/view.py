@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from billing.budgets import period_end
+from billing.budgets import period_end, seconds_text
 from billing.money import format_usd
 from billing.plans import Plan
 
@@ -78,6 +78,18 @@ class CreditList(_Listed):
     """One page of credits."""
 
     data: list[Credit]
+
+
+class Refund(_Answer):
+    """What was given back of a video's charge, as paid credit."""
+
+    id: str
+    object: Literal["billing.refund"] = "billing.refund"
+    video: str
+    organization_id: str
+    amount_usd: str
+    reason: str
+    created_at: int
 
 
 class Budget(_Answer):
@@ -174,7 +186,7 @@ def public_budget(row: Any, used: int, start: int) -> dict[str, Any]:
     """Shape a budget and what is used of it in the period that began at `start` (milliseconds)."""
 
     def text(amount: int) -> str:
-        return format_usd(amount) if row.unit == "usd" else f"{amount / 1000:g}"
+        return format_usd(amount) if row.unit == "usd" else seconds_text(amount)
 
     return Budget(
         id=row.id,

@@ -130,6 +130,28 @@ class BillingController(Controller):
             lambda form, claim: billing.correct(principal, form, claim),
         )
 
+    @post(
+        "/refunds",
+        opt=_OPERATOR,
+        status_code=200,
+        operation_class=documented(body=forms.RefundForm, answer=view.Refund),
+        summary="Refund a video",
+    )
+    async def refund(
+        self,
+        request: AnyRequest,
+        principal: NamedDependency[Principal],
+        billing: NamedDependency[BillingService],
+        idempotency: NamedDependency[Idempotency],
+    ) -> Json:
+        """Give back what a video was charged, or a part of it."""
+        return await accept(
+            request,
+            idempotency,
+            forms.RefundForm,
+            lambda form, claim: billing.refund(principal, form, claim),
+        )
+
     @get(
         "/budgets",
         opt=_READ,

@@ -22,7 +22,7 @@ def enqueue_budget_alerts(conn: Connection, alerts: Sequence[BudgetAlert], now: 
     """Tell every subscribed endpoint of the projects that the budget covers; each mark once a period."""
     for alert in alerts:
         budget = alert.budget
-        event_id = budget_event_id(budget.id, alert.period_start, alert.percent)
+        event_id = budget_event_id(budget.id, budget.amount, alert.period_start, alert.percent)
         data = _data(alert)
         log.warning("budget_threshold_reached", organization_id=budget.organization_id, **data)
         body = event_body(event_id, BUDGET_REACHED, data, now // 1000)

@@ -101,7 +101,8 @@ def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | 
         Capture(hold_of(items[n].rows.video), charge.micros, int(charge.made * 1000))
         for n, charge in zip(kept, charges, strict=True)
     ]
-    refusals = capture_many(conn, captures, now)
+    paid: dict[str, int] = {}
+    refusals = capture_many(conn, captures, now, paid)
     for n, charge, refusal in zip(kept, charges, refusals, strict=True):
         if refusal is None:
             settled.append((items[n], charge))
@@ -109,6 +110,7 @@ def complete(conn: Connection, items: Sequence[Completion]) -> list[Exception | 
             answers[n] = refusal
     if settled:
         _write(conn, settled, now)
+        enqueue_usage(conn, [_usage(item, paid, now) for item, _ in settled], now)
     return answers
 
 
@@ -146,12 +148,11 @@ def _write(conn: Connection, settled: Sequence[tuple[Completion, Charge]], now: 
         ],
         now,
     )
-    enqueue_usage(conn, [_usage(item, charge, now) for item, charge in settled], now)
 
 
-def _usage(item: Completion, charge: Charge, now: int) -> Usage:
+def _usage(item: Completion, paid: dict[str, int], now: int) -> Usage:
     video = item.rows.video
-    return Usage(entry_id(video.id, "capture"), video.organization_id, charge.micros, now)
+    return Usage(entry_id(video.id, "capture"), video.organization_id, paid[video.id], now)
 
 
 def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:

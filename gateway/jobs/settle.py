@@ -80,8 +80,8 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
     now = database_now(conn)
     fee = fee_of(video, attempt, failure.code, failure.kind)
     if fee:
-        capture(conn, hold_of(video), fee, now, length_ms=0)
-        enqueue_usage(conn, [Usage(entry_id(video.id, "capture"), video.organization_id, fee, now)], now)
+        paid = capture(conn, hold_of(video), fee, now, length_ms=0)
+        enqueue_usage(conn, [Usage(entry_id(video.id, "capture"), video.organization_id, paid, now)], now)
     else:
         release(conn, hold_of(video), now)
     conn.execute(

@@ -17,7 +17,7 @@ from gateway.videos.quoting import Prices, check_max_cost, shape_of, warnings_of
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
-from gateway.videos.terms import check_plan
+from gateway.videos.terms import check_plan, fee_warning
 from providers.contract import MediaRole, Operation
 
 
@@ -179,7 +179,7 @@ class Planner:
             price=price,
             parameters=parameters,
             media=tuple(media),
-            warnings=tuple(warnings_of(usable, size, media)),
+            warnings=fee_warning(principal.plan) + tuple(warnings_of(usable, size, media)),
             source_video_id=source_video_id,
             pinned_attempt_id=pinned_attempt_id,
         )

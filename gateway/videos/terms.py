@@ -17,7 +17,11 @@ def check_plan(principal: Principal, models: Iterable[str], *, seconds: Decimal,
             raise _beyond(plan, f"does not include the model '{model}' but {allowed}", "model")
     if plan.max_seconds is not None and seconds > plan.max_seconds:
         raise _beyond(plan, f"makes videos of up to {plan.max_seconds:f} s", "seconds")
-    short_edge = min(int(edge) for edge in size.split("x"))
+    width, height = (int(edge) for edge in size.split("x"))
+    short_edge = min(width, height)
+    turned = "portrait" if height > width else "landscape"
+    if plan.orientation is not None and width != height and plan.orientation != turned:
+        raise _beyond(plan, f"makes {plan.orientation} videos only", "size")
     if plan.max_short_edge is not None and short_edge > plan.max_short_edge:
         raise _beyond(plan, f"makes videos of up to {plan.max_short_edge} pixels on the short edge", "size")
 
@@ -25,6 +29,13 @@ def check_plan(principal: Principal, models: Iterable[str], *, seconds: Decimal,
 def priority(plan: Plan, tier_priority: int) -> int:
     """Place a job in the queue; lower runs first."""
     return tier_priority + QUEUE_PRIORITY[plan.queue]
+
+
+def fee_warning(plan: Plan) -> tuple[str, ...]:
+    """Tell beforehand what a cancel after the start costs."""
+    if not plan.cancel_fee_usd:
+        return ()
+    return (f"A cancel after the start costs up to {plan.cancel_fee_usd:f} USD.",)
 
 
 def slow_down(plan: Plan) -> int:

@@ -15,9 +15,10 @@ def video_event_id(video_id: str, event_type: str) -> str:
     return "evt_" + hashlib.sha256(f"{video_id}:{event_type}".encode()).hexdigest()[:32]
 
 
-def budget_event_id(budget_id: str, period_start: int, percent: int) -> str:
-    """Derive the id of the one event of a budget's mark in a period."""
-    return "evt_" + hashlib.sha256(f"{budget_id}:{period_start}:{percent}".encode()).hexdigest()[:32]
+def budget_event_id(budget_id: str, amount: int, period_start: int, percent: int) -> str:
+    """Derive the id of the one event of a budget's mark in a period; a budget changed since has marks of its own."""
+    text = f"{budget_id}:{amount}:{period_start}:{percent}"
+    return "evt_" + hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def event_body(event_id: str, event_type: str, data: Mapping[str, Any], created_at: int) -> str:

@@ -12,6 +12,7 @@ BALANCE_CHECKS = {
     'promotional_not_negative': 'promotional >= 0',
     'receivable_not_negative': 'receivable >= 0',
     'within_limit': "mode = 'off' OR available + credit_limit >= 0",
+    'prepaid_owes_nothing': "mode <> 'prepaid' OR credit_limit = 0",
 }
 
 

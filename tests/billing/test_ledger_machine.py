@@ -96,7 +96,7 @@ class LedgerMachine(RuleBasedStateMachine):
         credit(self.conn, **self.common(subject, amount))  # type: ignore[arg-type]
         with pytest.raises(LedgerConflict):
             credit(self.conn, **self.common(subject, amount))  # type: ignore[arg-type]
-        self.paid += amount
+        self.received(amount)
 
     @rule(amount=st.integers(-500, 500))
     def operator_corrects(self, amount: int) -> None:
@@ -113,6 +113,10 @@ class LedgerMachine(RuleBasedStateMachine):
         top_up(self.conn, **self.common(subject, amount))  # type: ignore[arg-type]
         with pytest.raises(LedgerConflict):
             top_up(self.conn, **self.common(subject, amount))  # type: ignore[arg-type]
+        self.received(amount)
+
+    def received(self, amount: int) -> None:
+        """What is owed is paid first."""
         owed = min(amount, self.receivable)
         self.suspended = self.suspended and not (owed and owed == self.receivable)
         self.receivable -= owed

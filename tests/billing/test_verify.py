@@ -61,7 +61,13 @@ def test_charged_more_than_held(books: Connection) -> None:
     for account, amount in (("revenue", 500), ("customer", -100)):
         where = lines.c.entry_id.contains("capture") & (lines.c.account == account)
         books.execute(update(lines).where(where).values(amount=amount))
-    assert "v1 was charged more than was held" in verify(books)
+    assert any("charged 500: more than was held" in problem for problem in verify(books))
+
+
+def test_resolved_with_more_than_was_held(books: Connection) -> None:
+    hold_many(books, [Hold("v2", "org", 100, 1), Hold("v3", "org", 500, 1)])
+    capture(books, Hold("v2", "org", 400, 1), 400, 2)
+    assert verify(books) == ["v2 was held with 100, resolved with 400 and charged 400: more than was held"]
 
 
 def test_promotional_credit_that_no_lot_has(books: Connection) -> None:

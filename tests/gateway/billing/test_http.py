@@ -26,11 +26,30 @@ def upstream(fake: FakeUpstream) -> dict[str, Any]:
     return {"name": "acme", "base_url": fake.base_url, "models": [MODEL], "api_key": "secret"}
 
 
+def sleeper(lazy: FakeUpstream) -> dict[str, Any]:
+    return upstream(lazy) | {"name": "lazy", "models": [MODEL | {"id": "lazy/slow"}]}
+
+
 @pytest.fixture(scope="module")
-def gateway(fake: FakeUpstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+def lazy() -> Iterator[FakeUpstream]:
+    with FakeUpstream(poll_after_ms=20, run_seconds=(20, 20)) as server:
+        yield server
+
+
+@pytest.fixture
+def slow(lazy: FakeUpstream) -> dict[str, str]:
+    """Fields of a video that does not end by itself."""
+    assert lazy.base_url
+    return {"model": "lazy/slow"}
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    fake: FakeUpstream, lazy: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Live]:
     plans = [{"id": "tiny", "requests_per_minute": 3}, {"id": "gift", "included_monthly_usd": "2.00"}]
     folder = tmp_path_factory.mktemp("billing")
-    with live(settings_for(folder, upstreams=[upstream(fake)], plans=plans)) as running:
+    with live(settings_for(folder, upstreams=[upstream(fake), sleeper(lazy)], plans=plans)) as running:
         yield running
 
 
@@ -210,6 +229,7 @@ def test_plans_limit_and_say_so(gateway: Live) -> None:
     assert refused.json()["error"]["param"] == "seconds"
     assert code(customer.create(size="1024x1792"), 403) == "plan_limit"
     assert customer.create().status_code == 200
+    assert code(customer.create(size="1280x720"), 403) == "plan_limit"
     assert "free" in [plan["id"] for plan in customer.http.get("/v1/billing/plans").json()["data"]]
     assert code(customer.operator.post(f"/v1/organizations/{customer.id}", json={"plan": "gold"}), 400)
 
@@ -243,11 +263,16 @@ def test_a_suspended_organization_makes_nothing(gateway: Live) -> None:
 def test_terms_that_would_leave_a_debt_are_refused(gateway: Live) -> None:
     customer = Customer(gateway, billing_mode="postpaid", credit_limit_usd="1.00")
     customer.finished(customer.create().json())
-    answer = customer.operator.post(f"/v1/organizations/{customer.id}", json={"billing_mode": "prepaid"})
-    assert answer.status_code == 200  # the limit stays
-    answer = customer.operator.post(f"/v1/organizations/{customer.id}", json={"credit_limit_usd": "0.10"})
-    assert code(answer, 400) == "invalid_value"
+    for terms in ({"billing_mode": "prepaid"}, {"credit_limit_usd": "0.10"}):
+        answer = customer.operator.post(f"/v1/organizations/{customer.id}", json=terms)
+        assert code(answer, 400) == "invalid_value"
     assert customer.balance() == ("-0.400000", "0.000000")
+    customer.give("0.40")
+    assert customer.terms(billing_mode="prepaid")["billing"]["credit_limit"] == "0.000000"
+    limited = {"billing_mode": "prepaid", "credit_limit_usd": "3.00"}
+    assert code(customer.operator.post(f"/v1/organizations/{customer.id}", json=limited), 400)
+    time.sleep(1.1)
+    assert code(customer.create(), 429) == "insufficient_quota"
 
 
 def test_billing_turned_on_writes_off_what_was_only_recorded(gateway: Live) -> None:
@@ -257,6 +282,34 @@ def test_billing_turned_on_writes_off_what_was_only_recorded(gateway: Live) -> N
     assert customer.terms(billing_mode="prepaid")["billing"]["available"] == "0.000000"
     time.sleep(1.1)
     assert code(customer.create(), 429) == "insufficient_quota"
+
+
+def test_billing_is_not_turned_on_under_videos_that_run(gateway: Live, slow: dict[str, str]) -> None:
+    customer = Customer(gateway)
+    video = customer.create(**slow).json()
+    answer = customer.operator.post(f"/v1/organizations/{customer.id}", json={"billing_mode": "prepaid"})
+    assert code(answer, 400) == "invalid_value"
+    assert "let them end" in answer.json()["error"]["message"]
+    customer.http.post(f"/v1/videos/{video['id']}/cancel")
+    customer.finished(video)
+    assert customer.terms(billing_mode="prepaid")["billing"]["available"] == "0.000000"
+
+
+def test_a_refund_gives_back_what_was_charged_and_no_more(gateway: Live) -> None:
+    customer = Customer(gateway, billing_mode="prepaid")
+    customer.give("1.00")
+    video = customer.finished(customer.create().json())
+    body = {"video": video["id"], "reason": "it flickers"}
+    assert code(customer.http.post("/v1/billing/refunds", json=body), 403) == "missing_scope"
+    part = customer.operator.post("/v1/billing/refunds", json=body | {"amount_usd": "0.10"}).json()
+    assert (part["amount_usd"], customer.balance()) == ("0.100000", ("0.700000", "0.000000"))
+    too_much = customer.operator.post("/v1/billing/refunds", json=body | {"amount_usd": "0.31"})
+    assert code(too_much, 400) == "invalid_value"
+    assert customer.operator.post("/v1/billing/refunds", json=body).json()["amount_usd"] == "0.300000"
+    assert code(customer.operator.post("/v1/billing/refunds", json=body), 400) == "invalid_value"
+    assert customer.balance() == ("1.000000", "0.000000")
+    unknown = customer.operator.post("/v1/billing/refunds", json=body | {"video": "video_x"})
+    assert code(unknown, 404) == "video_not_found"
 
 
 def test_a_foreign_organization_sees_nothing(gateway: Live) -> None:

@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
-from billing.tables import balances, entries
+from billing.tables import balances, budgets, entries
+from gateway.billing.audit import audit
 from gateway.errors import BadRequest, Forbidden, NotFound, QuotaExceeded
 from gateway.idempotency.service import AlreadyRecordedError, Idempotency
 from gateway.jobs.tables import jobs
@@ -35,7 +36,7 @@ async def test_create_writes_the_video_its_job_and_its_hold(world: World):
     assert request.prices == {"routes": {"acme/fast-1": {"rates": [["output_second", "0.1"]]}}, "free": True}
     assert 0 <= row.deadline - row.created_at - 24 * 3_600_000 < 5_000
     (job,) = await world.rows(jobs)
-    assert (job.id, job.kind, job.state, job.priority) == (video["id"], "video", "queued", 10)
+    assert (job.id, job.kind, job.state, job.priority) == (video["id"], "video", "queued", 110)
     assert job.due is not None
     assert [entry.kind for entry in await world.rows(entries)] == ["hold"]
     assert world.hints.jobs.is_set()
@@ -110,7 +111,7 @@ async def test_an_unknown_price_costs_nothing_while_billing_is_off(world: World)
 async def test_priorities(world: World):
     for tier in ("priority", "default", "flex"):
         await world.create({"service_tier": tier})
-    assert sorted(row.priority for row in await world.rows(jobs)) == [0, 10, 20]
+    assert sorted(row.priority for row in await world.rows(jobs)) == [100, 110, 120]
 
 
 async def test_one_bad_organization_does_not_harm_its_neighbours(world: World):
@@ -268,3 +269,19 @@ async def test_a_quote_runs_nothing(world: World):
     assert (quote["seconds"], quote["size"], quote["n"]) == ("8", "720x1280", 2)
     assert not await world.rows(videos)
     assert await world.db.read(lambda conn: conn.execute(select(entries)).first()) is None
+
+
+async def test_a_poisoned_create_among_fifty_fails_alone(world: World) -> None:
+    organization = world.principal.organization_id
+    nothing = {
+        "id": "bud_1", "organization_id": organization, "scope": "user", "scope_id": "poison", "period": "day",
+        "unit": "usd", "amount": 0, "hard": True, "created_at": 0,
+    }  # fmt: skip
+    await world.db.write(lambda conn: conn.execute(insert(budgets).values(nothing)))
+    users = [f"user-{n}" if n != 25 else "poison" for n in range(50)]
+    answers = await asyncio.gather(
+        *(world.create({"prompt": user, "user": user}) for user in users), return_exceptions=True
+    )
+    assert [n for n, answer in enumerate(answers) if isinstance(answer, QuotaExceeded)] == [25]
+    assert sum(isinstance(answer, dict) for answer in answers) == 49
+    assert await world.db.read(audit) == []
