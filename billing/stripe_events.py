@@ -12,12 +12,14 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from billing.stripe_customers import close_recharge, forget_card, lock, organization_of, set_card
 from billing.stripe_payments import (
+    Known,
     Payment,
     charge_refunded,
     credit_payment,
     dispute_changed,
     micros_of,
     refund_changed,
+    remember,
 )
 from billing.stripe_subscriptions import decide_suspension, invoice_changed, subscription_changed
 from billing.stripe_tables import events
@@ -212,10 +214,14 @@ def _card_removed(conn: Connection, event: Event, _now: int) -> None:
 
 
 def _default_card(conn: Connection, event: Event, _now: int) -> None:
-    """The customer chose another card in the portal."""
+    """The customer chose another card in the portal: the newest choice holds, and other changes are none."""
     organization_id = organization_of(conn, event.object["id"])
     chosen = (event.object.get("invoice_settings") or {}).get("default_payment_method")
-    if organization_id is not None and chosen:
+    before = event.payload["data"].get("previous_attributes")
+    if organization_id is None or not chosen or (before is not None and "invoice_settings" not in before):
+        return
+    known = Known(event.object["id"], "customer", "updated", 0, 0, event.created)
+    if remember(conn, known):
         set_card(conn, organization_id, chosen)
 
 

@@ -86,7 +86,7 @@ objects = Table(
     "stripe_objects",
     metadata,
     Column("id", String(128), primary_key=True),
-    Column("kind", String(16), nullable=False),  # refund | dispute | invoice
+    Column("kind", String(16), nullable=False),  # refund | dispute | invoice | customer
     Column("parent_id", String(64)),  # payment intent, or subscription
     Column("organization_id", String(64)),
     Column("status", String(32), nullable=False),
@@ -96,7 +96,7 @@ objects = Table(
     Index("ix_stripe_objects_parent_id", "parent_id"),
     Index("ix_stripe_objects_organization_id_kind", "organization_id", "kind"),
 )
-"""The furthest that is known of a refund, a dispute or an invoice, in whatever order the events came."""
+"""The furthest that is known of a refund, a dispute, an invoice or a customer, in whatever order the events came."""
 
 events = Table(
     "stripe_events",

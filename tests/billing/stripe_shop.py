@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select, update
 from billing.ledger import open_balance
 from billing.ledger_moves import set_terms
 from billing.stripe_client import Stripe
-from billing.stripe_tables import customers, events
+from billing.stripe_tables import customers, events, recharges
 from billing.tables import balances, entries
 from billing.verify import verify
 from gateway.billing.meter_outbox import MeterOutbox
@@ -39,12 +39,11 @@ def settings_of(double: StripeDouble) -> StripeAccount:
 
 
 @dataclass
-class Shop:
-    """What the tests of Stripe work with."""
+class Payer:
+    """The organization and the services that it pays by, whoever plays Stripe."""
 
     db: Database
     clock: Clock
-    double: StripeDouble
     account: Account
     service: StripeService
 
@@ -58,6 +57,57 @@ class Shop:
                 conn, ORG, subject="act_terms", now=1, mode=mode, credit_limit=credit_limit
             )
         )
+
+    async def balance(self) -> Any:
+        query = select(balances).where(balances.c.organization_id == ORG)
+        return await self.db.read(lambda conn: conn.execute(query).one())
+
+    async def customer(self) -> Any:
+        query = select(customers).where(customers.c.organization_id == ORG)
+        return await self.db.read(lambda conn: conn.execute(query).one())
+
+    async def spend_down(self, left: int = 0) -> None:
+        """Take the available credit away, past the ledger: for what happens when it is gone."""
+        await self.db.write(lambda conn: conn.execute(update(balances).values(available=left)))
+
+    async def steps(self, kind: str) -> int:
+        """How many entries of a kind the ledger has."""
+        query = select(func.count()).select_from(entries).where(entries.c.kind == kind)
+        return await self.db.read(lambda conn: conn.execute(query).scalar_one())
+
+    async def state_of(self, event: dict[str, Any]) -> Any:
+        query = select(events).where(events.c.id == event["id"])
+        return await self.db.read(lambda conn: conn.execute(query).one())
+
+    async def books_are_right(self) -> None:
+        assert await self.db.read(verify) == []
+
+    def recharges(self) -> Recharges:
+        return Recharges(self.db, self.clock, self.stripe)
+
+    async def recharge_rows(self) -> list[Any]:
+        return await self.db.read(lambda conn: list(conn.execute(select(recharges).order_by(recharges.c.id))))
+
+    async def recharges_due_now(self) -> None:
+        """All waits and leases are over."""
+
+        def write(conn: Connection) -> None:
+            conn.execute(update(recharges).where(recharges.c.due.is_not(None)).values(due=0, lease_until=0))
+            conn.execute(update(customers).values(recharge_due=0))
+
+        await self.db.write(write)
+
+    async def eventually(self, check: Any, seconds: float = 10.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not await check():
+                await asyncio.sleep(0.02)
+
+
+@dataclass
+class Shop(Payer):
+    """What the tests of Stripe work with."""
+
+    double: StripeDouble
 
     async def checkout(self, amount: str = "25.00", *, save_card: bool = False) -> str:
         form = CheckoutForm(amount_usd=amount, save_card=save_card)
@@ -88,40 +138,8 @@ class Shop:
     def event(self, kind: str, n: int = -1) -> dict[str, Any]:
         return [each for each in self.double.world.events if each["type"] == kind][n]
 
-    async def balance(self) -> Any:
-        query = select(balances).where(balances.c.organization_id == ORG)
-        return await self.db.read(lambda conn: conn.execute(query).one())
-
-    async def customer(self) -> Any:
-        query = select(customers).where(customers.c.organization_id == ORG)
-        return await self.db.read(lambda conn: conn.execute(query).one())
-
-    async def spend_down(self, left: int = 0) -> None:
-        """Take the available credit away, past the ledger: for what happens when it is gone."""
-        await self.db.write(lambda conn: conn.execute(update(balances).values(available=left)))
-
-    async def steps(self, kind: str) -> int:
-        """How many entries of a kind the ledger has."""
-        query = select(func.count()).select_from(entries).where(entries.c.kind == kind)
-        return await self.db.read(lambda conn: conn.execute(query).scalar_one())
-
-    async def state_of(self, event: dict[str, Any]) -> Any:
-        query = select(events).where(events.c.id == event["id"])
-        return await self.db.read(lambda conn: conn.execute(query).one())
-
-    async def books_are_right(self) -> None:
-        assert await self.db.read(verify) == []
-
     def meter_outbox(self) -> MeterOutbox:
         return MeterOutbox(self.db, self.clock, self.stripe, EVENT_NAME)
-
-    def recharges(self) -> Recharges:
-        return Recharges(self.db, self.clock, self.stripe)
-
-    async def eventually(self, check: Any, seconds: float = 10.0) -> None:
-        async with asyncio.timeout(seconds):
-            while not await check():
-                await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -137,5 +155,5 @@ async def shop(db: Database, clock: Clock, double: StripeDouble) -> AsyncIterato
 
     await db.write(write)
     account = Account(db, clock, settings_of(double))
-    yield Shop(db, clock, double, account, StripeService(db, clock, account))
+    yield Shop(db, clock, account, StripeService(db, clock, account), double)
     await account.close()

@@ -4,11 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
 
 from billing import stripe_customers as customers
-from billing.stripe_tables import customers as customers_table
-from billing.stripe_tables import recharges
 from gateway.billing.stripe_forms import RechargeForm
 from gateway.errors import BadRequest
 from tests.billing.stripe_shop import ORG, USD, Shop, double, shop
@@ -25,18 +22,6 @@ async def ready(shop: Shop, *, declines: bool = False) -> None:
     assert (await shop.service.set_recharge(ORG, form))["enabled"]
 
 
-async def rows(shop: Shop) -> list[Any]:
-    return await shop.db.read(lambda conn: list(conn.execute(select(recharges).order_by(recharges.c.id))))
-
-
-async def due_now(shop: Shop) -> None:
-    def write(conn: Any) -> None:
-        conn.execute(update(recharges).where(recharges.c.due.is_not(None)).values(due=0, lease_until=0))
-        conn.execute(update(customers_table).values(recharge_due=0))
-
-    await shop.db.write(write)
-
-
 def charges(shop: Shop) -> list[int]:
     return [each["amount"] for each in shop.double.world.charges.values()]
 
@@ -48,7 +33,7 @@ async def test_credit_below_the_threshold_is_filled_up_once(shop: Shop) -> None:
     assert (await shop.balance()).available == 20 * USD
     assert charges(shop) == [2000]
     (call,) = shop.double.posts(INTENTS)
-    (row,) = await rows(shop)
+    (row,) = await shop.recharge_rows()
     assert call.key == f"{row.id}.0"
     assert row.state == "succeeded"
     await shop.hear()  # the webhook tells of the same payment
@@ -67,10 +52,10 @@ async def test_a_lost_answer_is_found_again_and_charged_once(shop: Shop) -> None
     await ready(shop)
     shop.double.faults.append((INTENTS, "lost"))
     await shop.recharges().once()
-    (row,) = await rows(shop)
+    (row,) = await shop.recharge_rows()
     assert (row.state, row.tries) == ("open", 1)
     assert not await shop.recharges().once()  # not before its time
-    await due_now(shop)
+    await shop.recharges_due_now()
     await shop.recharges().once()
     assert charges(shop) == [2000]
     assert (await shop.balance()).available == 20 * USD
@@ -82,7 +67,7 @@ async def test_a_failure_on_the_way_is_tried_again(shop: Shop, fault: Any) -> No
     shop.double.faults.append((INTENTS, fault))
     await shop.recharges().once()
     assert charges(shop) == []
-    await due_now(shop)
+    await shop.recharges_due_now()
     await shop.recharges().once()
     assert charges(shop) == [2000]
     assert (await shop.balance()).available == 20 * USD
@@ -97,7 +82,7 @@ async def test_a_crash_after_the_charge_is_taken_over(shop: Shop) -> None:
     assert item is not None
     await dying._charge(item)  # the process ends here
     assert not await shop.recharges().once()  # its lease holds
-    await due_now(shop)
+    await shop.recharges_due_now()
     await shop.recharges().once()
     assert charges(shop) == [2000]
     assert (await shop.balance()).available == 20 * USD
@@ -108,7 +93,7 @@ async def test_the_webhook_alone_closes_a_recharge(shop: Shop) -> None:
     shop.double.faults.append((INTENTS, "lost"))
     await shop.recharges().once()
     await shop.hear(shop.event("payment_intent.succeeded"))
-    (row,) = await rows(shop)
+    (row,) = await shop.recharge_rows()
     assert (row.state, row.due) == ("succeeded", None)
     assert (await shop.customer()).recharge_id is None
     assert (await shop.balance()).available == 20 * USD
@@ -118,7 +103,7 @@ async def test_a_declined_card_waits_longer_each_time_and_is_given_up(shop: Shop
     await ready(shop, declines=True)
     waits = []
     for _ in range(customers.MAX_FAILURES):
-        await due_now(shop)
+        await shop.recharges_due_now()
         assert await shop.recharges().once()
         row = await shop.customer()
         waits.append((row.recharge_due - shop.clock.now_ms()) // 3_600_000)
@@ -163,6 +148,25 @@ async def test_without_a_card_there_is_no_recharge(shop: Shop) -> None:
     shown = await shop.service.recharge(ORG)
     assert (shown["enabled"], shown["saved_card"]) == (False, False)
     assert not await shop.recharges().once()
+
+
+async def test_the_card_chosen_last_is_charged_whatever_order_the_choices_come_in(shop: Shop) -> None:
+    await ready(shop)
+    world, customer = shop.double.world, str((await shop.customer()).customer_id)
+    told = []
+    for _ in range(3):
+        chosen = {"default_payment_method": world.save_card(customer)}
+        told.append(world.emit("customer.updated", {**world.customers[customer], "invoice_settings": chosen}))
+        world.offset += 1
+    first, second, last = told
+    renamed = {**first, "id": world.new_id("evt"), "created": last["created"] + 1}
+    renamed["data"] = {**first["data"], "previous_attributes": {"name": "before"}}
+    await shop.hear(second, last, first, renamed)
+    await shop.recharges().once()
+    (call,) = shop.double.posts(INTENTS)
+    assert (
+        call.fields["payment_method"] == last["data"]["object"]["invoice_settings"]["default_payment_method"]
+    )
 
 
 async def test_an_amount_is_needed(shop: Shop) -> None:
