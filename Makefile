@@ -17,8 +17,8 @@ $(VENV)/.installed: requirements/dev.txt requirements/build.txt requirements/tor
 	@echo "onereel: installing into $(VENV): about 0.4 GB to download with a CPU build of torch (TORCH_INDEX chooses one), several GB with a CUDA build"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX),) -r requirements/torch.txt
-	@$(PIP) --no-deps --require-hashes -r requirements/dev.txt
 	@$(PIP) --no-deps --require-hashes -r requirements/build.txt
+	@$(PIP) --no-deps --require-hashes --no-build-isolation -r requirements/dev.txt
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
