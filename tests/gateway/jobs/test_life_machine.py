@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from gateway.jobs.claims import LeaseLost
 from gateway.jobs.completion import Completion, complete
 from gateway.jobs.settle import Failure, StoredContent, fail
 from gateway.jobs.tables import attempts, jobs
+from gateway.jobs.tables import slots as slot_rows
 from gateway.videos import removal
 from gateway.videos.insert import insert_videos
 from gateway.videos.states import LIVE, TERMINAL
@@ -84,6 +86,7 @@ BODIES = st.fixed_dictionaries(
 )
 REFUSALS = {"insufficient_quota", "organization_suspended"}
 AUDIT_EVERY = 10
+MOST_ALIVE = 5  # more than that only queue
 FINAL = ("state", "cost_micros", "cost_status", "completed_at", "error_code", "hold_micros", "billed_ms")
 
 
@@ -115,7 +118,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.count = 0
         self.looks = 0
         for each in CUSTOMERS[:2]:
-            self.life.db.now(lambda conn, each=each: credit(conn, **self.common(each, 1_200_000)))
+            self.life.db.now(partial(credit, **self.common(each, 1_200_000)))
             self.paid_in[each.name] = 1_200_000
 
     def run(self, what: Any) -> Any:
@@ -137,6 +140,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     # creates
 
+    @precondition(lambda self: sum(each.ended is None for each in self.known.values()) < MOST_ALIVE)
     @rule(customer=CUSTOMER, bodies=st.lists(BODIES, min_size=1, max_size=2))
     def create(self, customer: Customer, bodies: list[dict[str, Any]]) -> None:
         plans = [self.run(self.life.plan(customer, body)) for body in bodies]
@@ -354,8 +358,9 @@ class LifeMachine(RuleBasedStateMachine):
         self.nobody_has_less_than_nothing()
         self.audited()
         assert all(each.ended for each in self.known.values())
-        left = (select(func.sum(balances.c.held)), select(func.sum(slots.slots.c.used)))
-        assert [self.life.db.now(lambda conn, q=q: conn.execute(q).scalar()) or 0 for q in left] == [0, 0]
+        held, taken = select(func.sum(balances.c.held)), select(func.sum(slot_rows.c.used))
+        assert self.life.db.now(lambda conn: conn.execute(held).scalar()) == 0
+        assert not self.life.db.now(lambda conn: conn.execute(taken).scalar())
 
 
 @pytest.fixture(scope="module")
@@ -434,6 +439,13 @@ def dropped_in_the_queue(machine: LifeMachine) -> None:
     machine.work([GOOD])
 
 
+def dropped_while_it_ran(machine: LifeMachine) -> None:
+    lives_of("acme/fast", GOOD, of=FEED)(machine)
+    machine.customer_drops(0, "cancel")
+    machine.work([GOOD])
+    assert [each.owed for each in machine.known.values()] == [FEED.fee]
+
+
 def settled_twice(machine: LifeMachine) -> None:
     lives_of("acme/fast", GOOD, GOOD)(machine)
     machine.a_stale_worker_settles(0, deliver=False)
@@ -448,11 +460,14 @@ def finished_after_its_cancel(machine: LifeMachine) -> None:
 REFUSED = lives_of("beta/slow", Answers(submit="invalid_request"))
 CANCELLED_LATE = lives_of("acme/fast", GOOD, Answers(meanwhile="cancel", moment="store.put"))
 SHORT = lives_of("acme/fast", GOOD, Answers(content="short"))
+PASSED_ON = lives_of("acme/fast", GOOD, Answers(poll="moderation_blocked"))
 BLOCKED = lives_of("beta/slow", Answers(submit="moderation_blocked"))
 
-MUTANTS = {
+MUTANTS: dict[str, tuple[Callable[[LifeMachine], None], Any, str, Any]] = {
     "a failure costs the hold": (REFUSED, settle, "fee_of", all_of_the_hold),
     "a cancel costs its fee before it began": (dropped_in_the_queue, settle, "fee_of", fee_for_any_cancel),
+    "a fee is not taken": (dropped_while_it_ran, settle, "fee_of", lambda *_: 0),
+    "a rejection that is passed on costs nothing": (PASSED_ON, settle, "fee_of", lambda *_: 0),
     "nothing is released": (REFUSED, settle, "release", lambda *_: None),
     "a cancel is not seen at the end": (CANCELLED_LATE, completion, "_CANCELLED", NOBODY_CANCELS),
     "a short file is billed whole": (SHORT, completion, "charge_of", as_long_as_asked),
@@ -476,9 +491,9 @@ def lived(bench: Bench, lead: Callable[[LifeMachine], None]) -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_it_sees_what_is_wrong(bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    lead, *mutation = MUTANTS[name]
+    lead, target, attribute, wrong = MUTANTS[name]
     lived(bench, lead)
-    monkeypatch.setattr(*mutation)
+    monkeypatch.setattr(target, attribute, wrong)
     with pytest.raises((AssertionError, LedgerConflict)):
         lived(bench, lead)
 
