@@ -185,6 +185,19 @@ class LifeMachine(RuleBasedStateMachine):
             self.run(self.life.work(each))
             self.nobody_pays_for_what_they_did_not_get()
 
+    @precondition(lambda self: self.known)
+    @rule(answers=st.lists(ANSWERS, min_size=4, max_size=12))
+    def work_on(self, answers: list[Answers]) -> None:
+        """The same, for the lives in which hypothesis leaves `work` out."""
+        self.work(answers)
+
+    @precondition(lambda self: self.known)
+    @rule(number=st.integers(0, 7), ran=st.lists(ANSWERS, min_size=1, max_size=3))
+    def customer_drops_what_runs(self, number: int, ran: list[Answers]) -> None:
+        self.work(ran)
+        self.customer_drops(number, "cancel")
+        self.work(ran)
+
     @rule(seconds=st.sampled_from([1, 30, 60, 300, 1900, 90_000]))
     def time_passes(self, seconds: int) -> None:
         """And gifts whose time is over end."""
@@ -378,7 +391,7 @@ def live(bench: Bench, **changes: Any) -> None:
         settings=settings(
             **{
                 "max_examples": 12,
-                "stateful_step_count": 30,
+                "stateful_step_count": 25,
                 "deadline": None,
                 "database": None,
                 "derandomize": True,
