@@ -13,7 +13,6 @@ from billing.ledger_moves import adjust, credit, refund, restore, set_terms, sus
 from billing.lots import grant_credit
 from billing.meters import cancel_usage
 from billing.money import format_usd
-from billing.plans import Plans
 from gateway.billing import store
 from gateway.billing.forms import (
     AdjustmentForm,
@@ -40,6 +39,7 @@ from gateway.errors import BadRequest
 from gateway.idempotency.service import Claim, record
 from gateway.ids import new_id
 from gateway.keys.forms import budget_values
+from gateway.keys.plans import KnownPlans
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import organizations
 from gateway.principal import Principal, Scope
@@ -62,7 +62,7 @@ class BillingService:
     def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
         self._db = db
         self._clock = clock
-        self._plans = Plans(settings.plans)
+        self._plans = KnownPlans(settings.plans)
 
     async def balance(self, principal: Principal) -> Json:
         """Show what can be spent."""
@@ -253,9 +253,8 @@ class BillingService:
         """Change an organization's plan, margin or way to pay; holds within a second. Operator only."""
         principal.require(Scope.OPERATOR)
         now = self._clock.now_ms()
-        if form.plan is not None and self._plans.get(form.plan) is None:
-            names = ", ".join(plan.id for plan in self._plans.all())
-            raise BadRequest(f"No plan '{form.plan}'. There are: {names}.", param="plan")
+        if form.plan is not None:
+            self._plans.named(form.plan)
         if form.name is None and "name" in form.model_fields_set:
             raise BadRequest("'name' cannot be null; leave it out to keep it.", param="name")
 

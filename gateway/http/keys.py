@@ -14,7 +14,7 @@ from gateway.http.openapi import documented
 from gateway.http.pagination import PageRequest, list_envelope, provide_page
 from gateway.idempotency.service import Idempotency
 from gateway.keys import view
-from gateway.keys.forms import KeyChanges, KeyForm, NameForm, NoFields
+from gateway.keys.forms import KeyChanges, KeyForm, NameForm, NoFields, OrganizationForm
 from gateway.keys.service import KeyService, Page
 from gateway.keys.store import PageQuery
 from gateway.principal import Principal, Scope
@@ -47,7 +47,7 @@ class OrganizationsController(Controller):
 
     @post(
         status_code=200,
-        operation_class=documented(body=NameForm, answer=view.NewOrganization),
+        operation_class=documented(body=OrganizationForm, answer=view.NewOrganization),
         summary="Create an organization",
     )
     async def create_organization(
@@ -61,7 +61,7 @@ class OrganizationsController(Controller):
         return await accept(
             request,
             idempotency,
-            NameForm,
+            OrganizationForm,
             lambda form, claim: keys.create_organization(principal, form, claim),
         )
 

@@ -68,9 +68,15 @@ class _Form(BaseModel):
 
 
 class NameForm(_Form):
-    """A new organization or project, or a new name for one."""
+    """A new project, or a new name for one."""
 
     name: Name
+
+
+class OrganizationForm(NameForm):
+    """A new organization, on a plan if it is not to be `unlimited`."""
+
+    plan: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
 
 
 class NoFields(_Form):

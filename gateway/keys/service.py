@@ -8,7 +8,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from billing.ledger import Mode, open_balance
-from billing.plans import Plans
+from billing.plans import UNLIMITED_PLAN
 from billing.tables import budgets
 from gateway.clock import Clock
 from gateway.db import Database
@@ -17,7 +17,8 @@ from gateway.idempotency.service import Claim, record
 from gateway.ids import new_id
 from gateway.keys import store
 from gateway.keys.authentication import Authenticator, Terms
-from gateway.keys.forms import KeyChanges, KeyForm, NameForm, budget_values
+from gateway.keys.forms import KeyChanges, KeyForm, NameForm, OrganizationForm, budget_values
+from gateway.keys.plans import KnownPlans
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
 from gateway.keys.tokens import digest, new_token, redact
@@ -52,7 +53,8 @@ class KeyService:
         self._db = db
         self._clock = clock
         self._billing = settings.billing.mode
-        terms = Terms(Plans(settings.plans), settings.billing.margin)
+        self._plans = KnownPlans(settings.plans)
+        terms = Terms(self._plans, settings.billing.margin)
         self._authenticator = Authenticator(db, clock, terms)
         self._admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         control_token = settings.control_token.get_secret_value() if settings.control_token else ""
@@ -85,14 +87,18 @@ class KeyService:
         return token if first else None
 
     async def create_organization(
-        self, principal: Principal, form: NameForm, claim: Claim | None = None
+        self, principal: Principal, form: OrganizationForm, claim: Claim | None = None
     ) -> Json:
         """Make an organization with a project "Default" in it. Operator only."""
         principal.require(Scope.OPERATOR)
         now = self._clock.now_ms()
+        plan = self._plans.named(form.plan or UNLIMITED_PLAN)
 
         def write(conn: Connection) -> Json:
             organization_id = _insert_organization(conn, new_id("org"), form.name, now, self._billing)
+            conn.execute(
+                update(organizations).where(organizations.c.id == organization_id).values(plan=plan.id)
+            )
             project_id = _insert_project(conn, new_id("proj"), organization_id, "Default", now)
             row = conn.execute(select(organizations).where(organizations.c.id == organization_id)).one()
             answer = {**public_organization(row), "default_project_id": project_id}

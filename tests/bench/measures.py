@@ -128,6 +128,21 @@ def draining(bench: Bench, idle: Onereel, busy: Onereel) -> None:
                 bench.samples[f"draining c{connections}"][busy.name][-1]["drained_per_s"] = drained
 
 
+def money(bench: Bench, systems: Sequence[System]) -> None:
+    """Create at 32 connections and at 1: with every check that money asks for, and without."""
+    for each in systems:
+        run(each, Load("POST", "/videos", _named(each)), bench.folder, bench.load_core)
+    for _ in range(bench.rounds):
+        for connections in (32, 1):
+            for each in systems:
+                load = Load("POST", "/videos", _named(each), connections, bench.seconds)
+                bench.load(f"money c{connections}", each, load)
+
+
+def _named(system: System) -> Any:
+    return create_body(_model(system, "small")) | {"user": "bench"}
+
+
 def fill(system: Onereel, count: int) -> None:
     """Queue jobs on a server that runs none."""
     asyncio.run(_create_many(system, model_of("small"), count))

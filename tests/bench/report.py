@@ -37,6 +37,7 @@ def table(bench: Bench) -> str:
     lines = [f"{'measure':<24}{'onereel':>12}{'LiteLLM':>12}{'nginx':>12}{'ratio':>9}  goal"]
     lines += [line for goal in GOALS for line in _goal(bench, goal)]
     lines += _cpu(bench)
+    lines += _money(bench)
     lines += _extra(bench)
     return "\n".join(lines)
 
@@ -88,3 +89,17 @@ def _extra(bench: Bench) -> Iterator[str]:
         text += f"{bench.median(busy, US, 'rate'):.0f} creates/s, idle {bench.median(f'idle c{connections}', US, 'rate'):.0f}; "
         text += f"{bench.median(busy, US, 'drained_per_s'):.0f} drained/s"
         yield f"create p99 c{connections} draining: {text}{_verdict(ratios[len(ratios) // 2], '<=', _DRAIN_GOAL)}"
+
+
+def _money(bench: Bench) -> Iterator[str]:
+    """What is left of the create rate with prepaid credit, plan and budgets, and how that compares to the peer."""
+    for connections in (32, 1):
+        measure = f"money c{connections}"
+        samples = bench.samples.get(measure, {})
+        if "paying" not in samples:
+            continue
+        rates = "".join(f"{bench.median(measure, name, 'rate'):>12.2f}" for name in (US, "paying"))
+        kept = bench.ratio(measure, "rate", "paying", US)
+        cpu = bench.ratio(measure, "cpu_us", "paying", US)
+        peer = f", {bench.ratio(measure, 'rate', 'paying', PEER):.1f}x {PEER}" if PEER in samples else ""
+        yield f"{measure + ': plain, paying /s':<24}{rates}  keeps {kept:.0%} (goal 70%), CPU {cpu:.2f}x{peer}"

@@ -19,11 +19,11 @@ from typing import Final
 
 from tests.bench import measures, report
 from tests.bench.measures import Bench
-from tests.bench.systems import LiteLLM, Nginx, Onereel, System, install_litellm
+from tests.bench.systems import LiteLLM, Nginx, Onereel, Paying, System, install_litellm
 from tests.bench.upstream import Mock, find_nginx
 from tests.server import ROOT
 
-PHASES: Final = ("start", "requests", "content", "whole", "drain")
+PHASES: Final = ("start", "requests", "content", "whole", "drain", "money")
 OUT: Final = ROOT / ".bench"
 
 
@@ -48,6 +48,9 @@ def main() -> None:
         bench = Bench(folder, load_core, options.seconds, options.rounds)
         systems = _systems(mock, core, folder, options.without)
         _measure(bench, mock, core, systems, options.only)
+        if "money" in options.only:
+            _say("create with money")
+            _money(bench, mock, core, systems, options.foundation)
     path = OUT / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps({"machine": _machine(), "samples": bench.samples}, indent=1))
     print(report.table(bench))
@@ -73,6 +76,17 @@ def _measure(bench: Bench, mock: Mock, core: str, systems: Sequence[System], pha
     if "drain" in phases:
         _say("create while jobs drain")
         _drain(bench, mock, core)
+
+
+def _money(bench: Bench, mock: Mock, core: str, systems: Sequence[System], foundation: Path | None) -> None:
+    plain = {} if foundation is None else {"PYTHONPATH": str(foundation.resolve())}
+    asked: list[System] = [
+        Onereel(mock, core, bench.folder / "plain", plain),
+        Paying(mock, core, bench.folder / "paying"),
+        *(each for each in systems if isinstance(each, LiteLLM)),
+    ]
+    with _started(asked):
+        measures.money(bench, asked)
 
 
 def _drain(bench: Bench, mock: Mock, core: str) -> None:
@@ -107,6 +121,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.run")
     parser.add_argument("--only", nargs="+", choices=PHASES, default=PHASES)
     parser.add_argument("--without", nargs="+", choices=("litellm", "nginx"), default=())
+    parser.add_argument(
+        "--foundation", type=Path, help="a checkout whose server is the plain one of the phase money"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     return parser.parse_args()

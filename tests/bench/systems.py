@@ -82,9 +82,14 @@ class Onereel(System):
 
     def __init__(self, mock: Mock, core: str, data_dir: Path, env: Mapping[str, str] | None = None) -> None:
         command = [*pinned(core), *serve_command()]
-        self.server = Server(config=_tables(mock), data_dir=data_dir, env=env, command=command)
+        self.server = Server(config=self.plans() + _tables(mock), data_dir=data_dir, env=env, command=command)
         self.base_url = self.server.api_url
         self.key = ""
+
+    @staticmethod
+    def plans() -> str:
+        """Further text of onereel.toml."""
+        return ""
 
     @property
     def pid(self) -> int:
@@ -108,6 +113,49 @@ class Onereel(System):
     def database(self) -> Path:
         """The SQLite file."""
         return self.server.data_dir / "data" / "onereel.db"
+
+
+class Paying(Onereel):
+    """The same with everything that money asks of a create: prepaid credit with a lot that ends, a plan with limits,
+    and budgets of organization, project, key and end user."""
+
+    name = "paying"
+
+    def start(self) -> float:
+        """Start and, on the first start, make the customer's terms."""
+        first, took = not self.key, super().start()
+        if first:
+            self._set_terms()
+        return took
+
+    def _set_terms(self) -> None:
+        call, project = self.server.call, self.server.project_id()
+        key = call("GET", f"/v1/organization/projects/{project}/api_keys")["data"][0]["id"]
+        call("POST", "/v1/organizations/org_default", {"plan": "bench", "billing_mode": "prepaid"})
+        call("POST", "/v1/billing/credits", {"amount_usd": "900000", "reason": "bench"})
+        gift = {"amount_usd": "100", "reason": "bench", "expires_at": int(time.time()) + 86_400}
+        call("POST", "/v1/billing/credits", gift)
+        scopes = {"organization": None, "project": project, "key": key, "user": "bench"}
+        for scope, scope_id in scopes.items():
+            named = {} if scope_id is None else {"scope_id": scope_id}
+            call("POST", "/v1/billing/budgets", {"scope": scope, "amount_usd": "800000", **named})
+        time.sleep(1.2)  # terms are believed for a second
+
+    @staticmethod
+    def plans() -> str:
+        """A plan that limits everything, far above what the bench does."""
+        return """
+[[plans]]
+id = "bench"
+models = ["bench/*"]
+max_seconds = "60"
+max_short_edge = 2160
+concurrent_videos = 100000
+requests_per_minute = 1000000
+queue = "fast"
+fast_videos_per_month = 1000000
+retention_days = 30
+"""
 
 
 class LiteLLM(System):

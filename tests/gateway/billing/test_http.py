@@ -242,6 +242,15 @@ def test_a_plans_request_limit_counts_for_all_keys(gateway: Live) -> None:
     assert "this organization" in answers[3].json()["error"]["message"]
 
 
+def test_an_organization_may_start_on_a_plan(gateway: Live) -> None:
+    with gateway.client() as operator:
+        made = operator.post("/v1/organizations", json={"name": "studio", "plan": "pro"}).json()
+        assert operator.get(f"/v1/organizations/{made['id']}").json()["plan"] == "pro"
+        refused = operator.post("/v1/organizations", json={"name": "studio", "plan": "gold"})
+        assert code(refused, 400) == "invalid_value"
+        assert refused.json()["error"]["param"] == "plan"
+
+
 def test_included_credit_comes_once_a_month(gateway: Live) -> None:
     customer = Customer(gateway, plan="gift", billing_mode="prepaid")
     customer.terms(plan="gift")

@@ -9,7 +9,7 @@ import pytest
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.db_open import open_database
-from gateway.keys.forms import KeyForm, NameForm
+from gateway.keys.forms import KeyForm, OrganizationForm
 from gateway.keys.service import KeyService, operator_principal
 from gateway.principal import Principal
 from gateway.settings import Settings
@@ -75,7 +75,7 @@ def new_key(keys: KeyService, operator: Principal) -> NewKey:
 @pytest.fixture
 async def stranger(keys: KeyService, operator: Principal) -> Principal:
     """Make the administrator of another organization."""
-    organization = await keys.create_organization(operator, NameForm(name="Elsewhere"))
+    organization = await keys.create_organization(operator, OrganizationForm(name="Elsewhere"))
     there = await keys.acting_in(operator, organization["default_project_id"])
     form = KeyForm.model_validate({"name": "boss", "scopes": ["organization"]})
     made = await keys.create_key(there, there.project_id, form)

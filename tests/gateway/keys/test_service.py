@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden, NotFound
 from gateway.idempotency.service import Claim, find
-from gateway.keys.forms import KeyChanges, KeyForm, NameForm, parse
+from gateway.keys.forms import KeyChanges, KeyForm, NameForm, OrganizationForm, parse
 from gateway.keys.service import DEFAULT_PROJECT, KeyService
 from gateway.keys.store import PageQuery
 from gateway.principal import DEFAULT_SCOPES, Principal, Scope
@@ -101,7 +101,7 @@ async def test_an_organization_admin_manages_its_own_and_nothing_above(keys: Key
     )
     assert (await keys.authenticate(made["value"])).project_id == project["id"]
     for attempt in (
-        keys.create_organization(stranger, NameForm(name="x")),
+        keys.create_organization(stranger, OrganizationForm(name="x")),
         keys.list_organizations(stranger, PageQuery()),
         keys.create_key(stranger, project["id"], KeyForm(name="k", scopes=frozenset({Scope.OPERATOR}))),
         keys.update_key(stranger, project["id"], made["id"], KeyChanges(scopes=frozenset({Scope.OPERATOR}))),

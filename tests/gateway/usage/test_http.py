@@ -20,7 +20,7 @@ from gateway.http.auth import Authentication, provide_principal
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.reconciliation import ReconciliationController
 from gateway.http.usage import CostPage, CostsController, UsageController, UsagePage
-from gateway.keys.forms import KeyForm, NameForm
+from gateway.keys.forms import KeyForm, OrganizationForm
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import DEFAULT_ORGANIZATION, KeyService, operator_principal
 from gateway.settings import Settings
@@ -256,7 +256,7 @@ async def test_scopes(http: httpx.AsyncClient, token: Token, keys: KeyService) -
 async def test_another_organization_sees_nothing(
     films: Cinema, http: httpx.AsyncClient, keys: KeyService
 ) -> None:
-    made = await keys.create_organization(operator_principal(), NameForm(name="Elsewhere"))
+    made = await keys.create_organization(operator_principal(), OrganizationForm(name="Elsewhere"))
     there = await keys.acting_in(operator_principal(), made["default_project_id"])
     form = KeyForm.model_validate({"name": "boss", "scopes": ["usage.read"]})
     headers = {"Authorization": f"Bearer {(await keys.create_key(there, there.project_id, form))['value']}"}
