@@ -5,6 +5,8 @@ log), answers `pid`, and when the child has ended its wait status; then it takes
 """
 
 import contextlib
+import gc
+import importlib
 import json
 import os
 import select
@@ -12,9 +14,27 @@ import signal
 import subprocess
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from gateway.jobs import runner
 from tests.chaos import process
+
+_FIRST_NEEDED_WHEN_IT_STARTS: Final = (
+    "alembic.autogenerate",
+    "alembic.command",
+    "anyio._backends._asyncio",
+    "asyncpg",
+    "gateway.db_postgres",
+    "gateway.db_sqlite",
+    "gateway.schema",
+    "litestar.plugins.pydantic",
+    "mako.template",
+    "pygments.formatters.html",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+)
 
 
 class Nursery:
@@ -85,10 +105,14 @@ def _become(order: dict[str, Any]) -> None:
         os.dup2(old, new)
     os.environ.clear()
     os.environ.update(order["environment"])
+    runner.__dict__["LONGEST_SLEEP"] = 0.1  # a second for each kill would be most of a run
     process.serve(order["port"])
 
 
 def main() -> None:
+    for name in _FIRST_NEEDED_WHEN_IT_STARTS:
+        importlib.import_module(name)
+    gc.freeze()
     for line in sys.stdin.buffer:
         pid = os.fork()
         if pid == 0:
