@@ -22,7 +22,9 @@ from tests.chaos.doomed import ORGANIZATION, Doomed, places, private_hosts
 from tests.chaos.receiver import Receiver
 
 CREDIT: Final = 5_000_000
-HELD: Final = 400_000
+DEADLINE: Final = 0.6
+SLOW: Final = 1.5
+"""Seconds: how long a video may take, and how long a slow one takes."""
 LOT: Final = 200_000
 """Half of what a video holds comes from promotional credit: every settlement has lots to end."""
 
@@ -36,6 +38,7 @@ class Scenario:
     state: str
     charge: int
     upstream: int
+    model: str = "acme/fast"
     cancel: bool = False
     metered: bool = False
 
@@ -44,8 +47,10 @@ SCENARIOS: Final = {
     # the upstream tells a lower cost than its prices: less is charged than was held, lots and budget get some back
     "completed": Scenario("complete", "", "completed", 125_000, 100_000),
     "failed": Scenario("fail", "[fault:failed]", "failed", 0, 0),
-    # the plan's fee, sent to Stripe; the upstream goes on, is watched, and takes its money
-    "cancelled": Scenario("fail", "[fault:slow]", "failed", 50_000, 100_000, cancel=True, metered=True),
+    # the plan's fee, noted for Stripe; the upstream is told to stop
+    "cancelled": Scenario("fail", "[fault:slow]", "failed", 50_000, 0, cancel=True, metered=True),
+    # the upstream goes on, is watched to its end, and takes its money
+    "expired": Scenario("fail", "[fault:slow]", "failed", 0, 100_000, model="acme/late"),
 }
 
 
@@ -58,6 +63,11 @@ class Ruins:
     problems: list[str]
     seconds: float
     ids: list[str] = field(default_factory=list)
+
+
+def fake_upstream() -> FakeUpstream:
+    """The upstream of all scenarios, to be started."""
+    return FakeUpstream(poll_after_ms=50, cost_usd="0.10", slow_seconds=SLOW)
 
 
 def config(upstream: FakeUpstream) -> str:
@@ -77,6 +87,11 @@ max_concurrent = 4
 id = "acme/fast"
 upstream_cost_per_second_usd = "0.08"
 submit_safety = "none"
+[[upstreams.models]]
+id = "acme/late"
+upstream_cost_per_second_usd = "0.08"
+submit_safety = "none"
+deadline_seconds = {DEADLINE}
 """
 
 
@@ -154,7 +169,7 @@ class _Run:
         if self.ids and self.scenario.charge:
             self._grant(self.scenario.charge)
         body = {
-            "model": "acme/fast",
+            "model": self.scenario.model,
             "prompt": f"{self.scenario.prompt} {token}",
             "size": "720x1280",
             "seconds": "4",

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from providers.testing import FakeUpstream
-from tests.chaos.statements import SCENARIOS, crash
+from tests.chaos.statements import SCENARIOS, crash, fake_upstream
 
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[FakeUpstream]:
-    with FakeUpstream(poll_after_ms=50, cost_usd="0.10", slow_seconds=1.0) as fake:
+    with fake_upstream() as fake:
         yield fake
 
 
