@@ -1,7 +1,6 @@
 """One onereel that dies where it is told to and is started again on the same data, from a `Nursery`."""
 
 import json
-import os
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -101,8 +100,3 @@ def places(kill: Callable[[str], str]) -> list[str]:
 def private_hosts(*hosts: str) -> str:
     """The setting that lets webhooks reach receivers on this machine."""
     return json.dumps(hosts)
-
-
-def inherited() -> dict[str, str]:
-    """What a process of ours gets of this one's environment."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("ONEREEL_")}
