@@ -232,7 +232,7 @@ class Driver:
 
     async def _wait_ready(self, client: httpx.AsyncClient) -> None:
         for process in self.processes:
-            for _ in range(300):
+            for _ in range(900):
                 with suppress(httpx.HTTPError):
                     if (await client.get(f"{process.url}/health/ready")).status_code == 200:
                         break

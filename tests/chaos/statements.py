@@ -67,7 +67,7 @@ class Ruins:
 
 def fake_upstream() -> FakeUpstream:
     """The upstream of all scenarios, to be started."""
-    return FakeUpstream(poll_after_ms=50, cost_usd="0.10", slow_seconds=SLOW)
+    return FakeUpstream(idempotency=True, poll_after_ms=50, cost_usd="0.10", slow_seconds=SLOW)
 
 
 def config(upstream: FakeUpstream) -> str:
@@ -86,11 +86,11 @@ max_concurrent = 4
 [[upstreams.models]]
 id = "acme/fast"
 upstream_cost_per_second_usd = "0.08"
-submit_safety = "none"
+submit_safety = "key"
 [[upstreams.models]]
 id = "acme/late"
 upstream_cost_per_second_usd = "0.08"
-submit_safety = "none"
+submit_safety = "key"
 deadline_seconds = {DEADLINE}
 """
 
