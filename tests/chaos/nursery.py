@@ -36,6 +36,9 @@ _FIRST_NEEDED_WHEN_IT_STARTS: Final = (
     "uvicorn.protocols.http.httptools_impl",
 )
 
+_PATIENCE: Final = 120.0
+"""Seconds; the first order is read when everything is imported."""
+
 
 class Nursery:
     """Has at most one child at a time."""
@@ -50,7 +53,9 @@ class Nursery:
             raise RuntimeError("the nursery is closed")
         order = {"environment": environment, "port": port, "log": log}
         self._parent.stdin.write(json.dumps(order).encode() + b"\n")
-        self.pid = self._line(30)
+        self.pid = self._line(_PATIENCE)
+        if self.pid is None:
+            raise RuntimeError("the nursery forked nothing")
 
     def ended(self, seconds: float) -> int | None:
         """Wait for the child's end: its exit code, negative for a signal. None if it lives on."""
@@ -68,7 +73,7 @@ class Nursery:
             os.kill(self.pid, number)
             if self.ended(seconds) is None:
                 os.kill(self.pid, signal.SIGKILL)
-                self.ended(seconds)
+                self.ended(_PATIENCE)
 
     def _line(self, seconds: float) -> int | None:
         out = self._parent.stdout if self._parent is not None else None
