@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from billing.tables import entries
-from billing.verify import verify as verify_ledger
+from gateway.billing.audit import audit
 from gateway.db import Database
 from gateway.jobs.tables import attempts, jobs, slots
-from gateway.usage.ended import verify_rollups
 from gateway.videos.states import TERMINAL
 from gateway.videos.tables import videos
+from tests.chaos.money import money_problems
 from tests.chaos.receiver import Receiver
 
 
@@ -69,7 +69,7 @@ def _jobs(conn: Connection, by_id: dict[str, Any]) -> list[str]:
 
 
 def _money(conn: Connection, by_id: dict[str, Any]) -> list[str]:
-    problems = verify_ledger(conn) + verify_rollups(conn)
+    problems = audit(conn) + money_problems(conn)
     kinds: dict[str, list[str]] = {}
     for row in conn.execute(select(entries.c.subject, entries.c.kind).where(entries.c.kind != "cost")):
         kinds.setdefault(row.subject, []).append(row.kind)

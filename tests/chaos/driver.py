@@ -27,6 +27,7 @@ from gateway.settings import Settings
 from gateway.videos.states import LIVE
 from gateway.videos.tables import videos
 from providers.testing import FakeUpstream
+from tests.chaos import money
 from tests.chaos.checker import Findings, Upstream, check
 from tests.chaos.receiver import Receiver
 
@@ -34,6 +35,10 @@ ADMIN_KEY = "chaos-operator-key"
 CAP = 8
 SPARED = 3.0
 """Seconds in which a woken process commits what it had in hand, before a kill may fall on it."""
+MORE = 20
+"""Videos for each kill beyond the plan."""
+CANCELLED = 9
+"""Every so manieth video is cancelled."""
 SAFETIES = ("key", "lookup", "none")
 WINDOWS = {
     "submit": ("attempt.committed", {"submit.answered"}),
@@ -158,7 +163,11 @@ class Driver:
         }
         self.fakes = {
             safety: FakeUpstream(
-                poll_after_ms=300, idempotency=safety == "key", lookup=safety == "lookup", **settings
+                poll_after_ms=300,
+                idempotency=safety == "key",
+                lookup=safety == "lookup",
+                cost_usd="0.30" if safety == "lookup" else None,
+                **settings,
             ).start()
             for safety in SAFETIES
         }
@@ -167,13 +176,14 @@ class Driver:
         self.processes = [Process(plan, n, environment) for n in range(plan.processes)]
         self.accepted: dict[int, str] = {}
         self.windows: Counter[str] = Counter()
+        self.refused: list[str] = []
         self.kills = self.stops = 0
         self.killed = asyncio.Condition()
         self.frozen: list[Process] = []
 
     def _environment(self) -> dict[str, str]:
         config = self.plan.folder / "onereel.toml"
-        config.write_text("".join(self._upstream(safety) for safety in SAFETIES))
+        money.write_config(config, {name: fake.base_url for name, fake in self.fakes.items()}, CAP)
         return {
             **os.environ,
             "ONEREEL_CONFIG": str(config),
@@ -193,33 +203,24 @@ class Driver:
             "CHAOS_FAULT": self.plan.fault,
         }
 
-    def _upstream(self, safety: str) -> str:
-        return f"""
-[[upstreams]]
-name = "{safety}"
-base_url = "{self.fakes[safety].base_url}"
-api_key = "secret"
-max_concurrent = {CAP}
-[[upstreams.models]]
-id = "acme/{safety}"
-price_per_second_usd = "0.10"
-submit_safety = "{safety}"
-"""
-
     async def run(self) -> Outcome:
         started = time.monotonic()
         database = open_database(
             Settings(database_url=self.plan.database_url, data_dir=self.plan.folder), Clock()
         )
         try:
-            async with httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=16)) as client:
+            limits, headers = httpx.Limits(max_connections=16), {"Authorization": f"Bearer {ADMIN_KEY}"}
+            async with httpx.AsyncClient(timeout=10, limits=limits, headers=headers) as client:
                 await self._wait_ready(client)
+                most = self.plan.videos + MORE * self.plan.kills
+                await money.prepare(client, self.processes[0].url, self.plan.videos, most)
                 trouble = asyncio.create_task(self._trouble(client, database))
                 await asyncio.gather(*(self._submit_share(client, n) for n in range(8)), trouble)
             await self._settle(database)
             stats = {name: fake.stats() for name, fake in self.fakes.items()}
             upstreams = [Upstream(name, CAP, name, stats[name]) for name in SAFETIES]
             found = await check(database, self.accepted.values(), upstreams, self.receiver, self.storage)
+            found.problems += self.refused
         finally:
             await database.close()
             for process in self.processes:
@@ -231,7 +232,7 @@ submit_safety = "{safety}"
 
     async def _wait_ready(self, client: httpx.AsyncClient) -> None:
         for process in self.processes:
-            for _ in range(300):
+            for _ in range(900):
                 with suppress(httpx.HTTPError):
                     if (await client.get(f"{process.url}/health/ready")).status_code == 200:
                         break
@@ -257,16 +258,31 @@ submit_safety = "{safety}"
             "size": "720x1280",
             "webhook_url": f"http://{self.receiver.host}/hook",
         }
-        headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Idempotency-Key": f"clip-{n}"}
+        headers = {"Idempotency-Key": f"clip-{n}"}
         while True:
             process = random.choice(self.processes)
             with suppress(httpx.HTTPError):
                 answer = await client.post(f"{process.url}/v1/videos", json=body, headers=headers)
                 if answer.status_code == 200:
                     self.accepted[n] = answer.json()["id"]
+                    if n % CANCELLED == 0:
+                        await self._cancel(client, self.accepted[n])
+                    return
+                if "insufficient_quota" in answer.text:  # there is credit for every video
+                    self.refused.append(f"video {n} was refused: {answer.text}")
                     return
                 if answer.status_code < 500 and answer.status_code != 429:
                     raise RuntimeError(f"a create was refused: {answer.text}")
+            await asyncio.sleep(0.1)
+
+    async def _cancel(self, client: httpx.AsyncClient, video_id: str) -> None:
+        """Anywhere in its life, perhaps after its end; asked until it is answered."""
+        await asyncio.sleep(random.uniform(0, 1.5))
+        while True:
+            with suppress(httpx.HTTPError):
+                url = random.choice(self.processes).url
+                if (await client.post(f"{url}/v1/videos/{video_id}/cancel")).status_code < 500:
+                    return
             await asyncio.sleep(0.1)
 
     async def _trouble(self, client: httpx.AsyncClient, database: Database) -> None:
@@ -276,8 +292,9 @@ submit_safety = "{safety}"
         more: list[asyncio.Task[None]] = []
         while self._kills_wanted():
             if self.kills >= self.plan.kills:  # a kill beyond the plan gets work of its own to interrupt
-                first = self.plan.videos + 20 * self.kills
-                more += [asyncio.create_task(self._submit(client, n)) for n in range(first, first + 20)]
+                first = self.plan.videos + MORE * self.kills
+                await money.grant(client, (await self._live(self._awake())).url, MORE, f"more-{first}")
+                more += [asyncio.create_task(self._submit(client, n)) for n in range(first, first + MORE)]
             await self._live(self._awake())
             await asyncio.sleep(random.uniform(*self.plan.kill_every))
             if self.kills in storage_at:

@@ -1,13 +1,15 @@
-"""Four mistakes one could make in the engine. The checker must catch each, or it proves nothing."""
+"""Five mistakes one could make in the engine. The checker must catch each, or it proves nothing."""
 
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, update
 
+from billing import budgets
+from billing.tables import budget_holds
 from gateway.jobs import claims, completion, settle, slots, store, watch
 from gateway.jobs.claims import Lease
 from gateway.jobs.context import Job, JobContext
@@ -27,7 +29,6 @@ def no_fence() -> None:
 
     claims.__dict__["_fenced"] = unfenced
     claims.__dict__["owned"] = lambda _conn, leases: {lease.job_id for lease in leases}
-    claims.__dict__["owned"] = lambda _conn, leases: {lease.job_id for lease in leases}
     for module in (settle, watch):
         module.__dict__["end"] = end
     setattr(Lease, "check", lambda _lease: None)  # noqa: B010  (a planted mistake)
@@ -36,13 +37,15 @@ def no_fence() -> None:
 def ledger_outside() -> None:
     """The charge is booked after the state, in a transaction of its own."""
 
-    async def settle_in_two(ctx: JobContext, job: Job, content: settle.StoredContent) -> None:
+    async def settle_in_two(
+        ctx: JobContext, job: Job, content: settle.StoredContent, _plan_days: float | None
+    ) -> None:
         booked: list[tuple[Any, ...]] = []
         real = completion.__dict__["capture_many"]
 
-        def unbooked(_conn: Connection, *rest: Any) -> list[None]:
-            booked.append(rest)
-            return [None]
+        def unbooked(_conn: Connection, captures: Sequence[Any], now: int) -> list[None]:
+            booked.append((captures, now))
+            return [None] * len(captures)
 
         def complete(conn: Connection) -> None:
             completion.__dict__["capture_many"] = unbooked
@@ -85,11 +88,21 @@ def event_id_renewed() -> None:
     sending.__dict__["signed_headers"] = renewed
 
 
+def budget_not_corrected() -> None:
+    """What was held stays counted in the budgets, whatever is charged in the end."""
+
+    def uncorrected(conn: Connection, actual: Mapping[str, tuple[int, int | None]]) -> None:
+        conn.execute(delete(budget_holds).where(budget_holds.c.subject.in_(list(actual))))
+
+    budgets.__dict__["correct"] = uncorrected
+
+
 PLANTED: dict[str, Callable[[], None]] = {
     "no_fence": no_fence,
     "ledger_outside": ledger_outside,
     "slot_not_freed": slot_not_freed,
     "event_id_renewed": event_id_renewed,
+    "budget_not_corrected": budget_not_corrected,
 }
 
 

@@ -1,8 +1,9 @@
 """One onereel process that expects to be killed: the real application, with its milestones written down.
 
 Run by the driver as `python -m tests.chaos.process --port N`; the environment carries settings (ONEREEL_*) and
-CHAOS_LOG (milestones), CHAOS_SKEW (seconds added to the wall clock), CHAOS_HOLD (longest pause at a milestone) and
-CHAOS_FAULT (a planted fault that the checker has to catch).
+CHAOS_LOG (milestones), CHAOS_SKEW (seconds added to the wall clock), CHAOS_HOLD (longest pause at a milestone),
+CHAOS_FAULT (a planted fault that the checker has to catch) and CHAOS_AIM (the statement after which to die: see
+tests.chaos.aim).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from gateway.clock import Clock
 from gateway.jobs import outbox
 from gateway.settings import Settings
 from gateway.webhooks import sending
-from tests.chaos import faults
+from tests.chaos import aim, faults
 
 HELD = {
     "attempt.committed": 2.0,
@@ -57,19 +58,24 @@ def pause_inside_settle() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    options = parser.parse_args()
+    serve(parser.parse_args().port)
+
+
+def serve(port: int) -> None:
+    """Serve as the environment says, until killed."""
     skew = float(os.environ.get("CHAOS_SKEW", "0"))
     outbox.__dict__["_LEASE_SECONDS"] = 6.0
     outbox.__dict__["TIMEOUT_SECONDS"] = sending.__dict__["TIMEOUT_SECONDS"] = 3.0
     outbox.__dict__["BACKOFF_SECONDS"] = (0.5,) * 60
     pause_inside_settle()
     faults.plant(os.environ.get("CHAOS_FAULT", ""))
+    aim.take_aim(os.environ.get("CHAOS_AIM", ""), os.environ.get("CHAOS_AIM_LOG", ""))
     app = create_app(
         Settings(),
         clock=Clock(wall=lambda: time.time() + skew),
         milestone=Milestones(os.environ["CHAOS_LOG"], float(os.environ.get("CHAOS_HOLD", "0.15"))),
     )
-    uvicorn.run(app, host="127.0.0.1", port=options.port, access_log=False, log_config=None, lifespan="on")
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_config=None, lifespan="on")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def test_crashes_on_postgresql_lose_and_double_nothing(tmp_path: Path, postgres_
 
 @pytest.mark.timeout(400)
 def test_the_checker_sees_a_slot_that_was_not_freed(tmp_path: Path) -> None:
-    """All four planted faults are run by `make chaos-short`."""
+    """All five planted faults are run by `make chaos-short`."""
     plan = planted_plan(sqlite_plan(tmp_path / "run"), "slot_not_freed")
     plan.videos, plan.patience = 60, 15.0
     assert any("slot" in problem for problem in run(plan).findings.problems)
