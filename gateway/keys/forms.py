@@ -164,6 +164,5 @@ def _bad_request(form: type[BaseModel], error: ValidationError) -> BadRequest:
         return BadRequest(
             f"Missing required field '{param}'.", param=param, code="missing_required_parameter"
         )
-    return BadRequest(
-        f"Invalid value for '{param}': {first['msg'].removeprefix('Value error, ')}.", param=param
-    )
+    what = "must be an object" if first["type"] == "model_type" else first["msg"]
+    return BadRequest(f"Invalid value for '{param}': {what.removeprefix('Value error, ')}.", param=param)

@@ -239,9 +239,16 @@ RECORDS: Final = [
     Bad(
         "key with an unknown field",
         f"{PROJECTS}/proj_default/api_keys",
-        "budget",
+        "allowance",
         "Unknown field",
         code="unknown_parameter",
+        json={"name": "x", "allowance": 1},
+    ),
+    Bad(
+        "key with a budget that is a number",
+        f"{PROJECTS}/proj_default/api_keys",
+        "budget",
+        "must be an object",
         json={"name": "x", "budget": 1},
     ),
     Bad(

@@ -189,7 +189,7 @@ async def test_an_expiry_in_the_past_is_refused(keys: KeyService, new_key: NewKe
         ({"name": "k", "requests_per_minute": "fast"}, "requests_per_minute", "integer"),
         ({"name": "k", "concurrent_videos": 1.5}, "concurrent_videos", "integer"),
         ({"name": "k", "expires_at": "tomorrow"}, "expires_at", "integer"),
-        ({"name": "k", "budget": 5}, "budget", "dictionary"),
+        ({"name": "k", "budget": 5}, "budget", "must be an object"),
     ],
 )
 def test_wrong_fields_are_named(fields: dict[str, Any], param: str, says: str):
