@@ -20,6 +20,7 @@ from gateway.jobs import runner
 from tests.chaos import process
 
 _FIRST_NEEDED_WHEN_IT_STARTS: Final = (
+    "aiohttp",
     "alembic.autogenerate",
     "alembic.command",
     "anyio._backends._asyncio",
@@ -31,6 +32,7 @@ _FIRST_NEEDED_WHEN_IT_STARTS: Final = (
     "mako.template",
     "pygments.formatters.html",
     "sqlalchemy.dialects.postgresql.asyncpg",
+    "stripe",
     "uvicorn.lifespan.on",
     "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
