@@ -1,6 +1,6 @@
 """kill -9 before, between and after all statements that settle a video: money moved once, whatever was cut off.
 
-PostgreSQL, and videos that end in other ways: `make chaos-short`.
+PostgreSQL, videos that end in other ways, and Stripe's inbox: `make chaos-short`.
 """
 
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ def upstream() -> Iterator[FakeUpstream]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("name", ["completed", "failed"])
-def test_every_statement_of_settle_on_sqlite(name: str, upstream: FakeUpstream, tmp_path: Path) -> None:
-    ruins = crash(SCENARIOS[name], f"sqlite:///{tmp_path / 'data' / 'onereel.db'}", tmp_path, upstream)
-    print(f"{name}: {len(ruins.hit)} kills in {ruins.seconds:.1f} s", *ruins.hit, sep="\n")
+def test_every_statement_of_settle_on_sqlite(upstream: FakeUpstream, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'data' / 'onereel.db'}"
+    ruins = crash(SCENARIOS["completed"], url, tmp_path, upstream)
+    print(f"{len(ruins.hit)} kills in {ruins.seconds:.1f} s", *ruins.hit, sep="\n")
     assert ruins.problems == []
     assert len(ruins.hit) > 25
