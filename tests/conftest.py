@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Connection
 
@@ -15,6 +16,10 @@ from gateway.db_open import open_database
 from gateway.schema import METADATA
 from gateway.settings import Settings
 from tests.postgres import create_database, drop_database, postgres
+
+
+hypothesis.settings.register_profile("onereel", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("onereel")
 
 
 def pytest_configure(config: pytest.Config) -> None:

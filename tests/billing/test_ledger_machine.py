@@ -231,4 +231,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestLedgerMachine.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)

@@ -147,7 +147,7 @@ async def test_a_connection_that_is_never_accepted_is_not_ambiguous() -> None:
             filler.connect_ex(full.getsockname())
         url = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
         with pytest.raises(ProviderError) as caught:
-            await client(door, url).request("POST", "/videos", json={}, timeout=1)
+            await client(door, url).request("POST", "/videos", json={}, timeout=5)
     await door.close()
     assert (caught.value.kind, caught.value.ambiguous) == (ErrorKind.PROVIDER_UNAVAILABLE, False)
 
