@@ -5,9 +5,10 @@ after the organization's balance, in the order organization, project, key, user,
 pass the same limit.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, or_, select, tuple_, update
@@ -21,6 +22,7 @@ Scope = Literal["organization", "project", "key", "user"]
 Period = Literal["day", "month"]
 Unit = Literal["usd", "seconds"]
 
+DAY_MS: Final = 86_400_000
 MARKS: Final = (50, 80, 100)
 """Percentages of a budget that are told."""
 
@@ -120,8 +122,13 @@ class BudgetExceeded(Exception):
 
 def period_start(period: str, at: int) -> int:
     """When the UTC day or month of a time began (milliseconds)."""
-    day = datetime.fromtimestamp(at // 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    return int((day if period == "day" else day.replace(day=1)).timestamp()) * 1000
+    day = at - at % DAY_MS
+    return day if period == "day" else _month_of(day)
+
+
+@lru_cache(maxsize=64)
+def _month_of(day: int) -> int:
+    return int(datetime.fromtimestamp(day // 1000, UTC).replace(day=1).timestamp()) * 1000
 
 
 def period_end(period: str, start: int) -> int:
@@ -150,29 +157,27 @@ class Counted:
     more: dict[tuple[str, int], int] = field(default_factory=dict)
     holds: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[BudgetAlert] = field(default_factory=list)
+    _seen: dict[str, list[tuple[Any, tuple[str, int], int]]] = field(default_factory=dict)
 
     def refusal(self, spend: Spend) -> BudgetExceeded | None:
         """Name the first hard budget that does not cover it."""
-        for budget in self._of(spend):
-            key = (budget.id, period_start(budget.period, spend.at))
-            if budget.hard and self.used[key] + spend.of_unit(budget.unit) > budget.amount:
+        for budget, key, amount in self._of(spend):
+            if budget.hard and self.used[key] + amount > budget.amount:
                 return BudgetExceeded(budget, key[1], self.used[key])
         return None
 
     def take(self, spend: Spend) -> None:
         """Count it."""
-        for budget in self._of(spend):
-            key = (budget.id, period_start(budget.period, spend.at))
-            amount = spend.of_unit(budget.unit)
-            self.used[key] += amount
+        for budget, key, amount in self._of(spend):
+            used = self.used[key] = self.used[key] + amount
             self.more[key] = self.more.get(key, 0) + amount
             self.holds.append(
                 {"subject": spend.subject, "budget_id": key[0], "period_start": key[1], "amount": amount}
             )
-            percent = mark_reached(budget.amount, self.used[key])
-            if percent > self.told[key]:
+            told = self.told[key]
+            if told < MARKS[-1] and (percent := mark_reached(budget.amount, used)) > told:
                 self.told[key] = percent
-                self.alerts.append(BudgetAlert(budget, key[1], percent, self.used[key]))
+                self.alerts.append(BudgetAlert(budget, key[1], percent, used))
 
     def write(self, conn: Connection) -> None:
         """Write what was counted. RuntimeError if a hard budget was passed all the same: nothing may stand then."""
@@ -195,8 +200,16 @@ class Counted:
         if self.holds:
             conn.execute(insert(budget_holds), self.holds)
 
-    def _of(self, spend: Spend) -> Iterable[Any]:
-        return (budget for budget in self.active if _counts(budget, spend))
+    def _of(self, spend: Spend) -> Sequence[tuple[Any, tuple[str, int], int]]:
+        """The budgets that count it, with the period and the amount: looked up once."""
+        found = self._seen.get(spend.subject)
+        if found is None:
+            found = self._seen[spend.subject] = [
+                (budget, (budget.id, period_start(budget.period, spend.at)), spend.of_unit(budget.unit))
+                for budget in self.active
+                if _counts(budget, spend)
+            ]
+        return found
 
 
 def mark_reached(amount: int, used: int) -> int:
@@ -213,7 +226,8 @@ def lock(conn: Connection, organization_id: str, spends: Sequence[Spend]) -> Cou
     ]
     if not active:
         return Counted()
-    pairs = sorted({(b.id, period_start(b.period, spend.at)) for b in active for spend in spends})
+    moments = {spend.at - spend.at % DAY_MS for spend in spends}
+    pairs = sorted({(budget.id, period_start(budget.period, at)) for budget in active for at in moments})
     make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
     conn.execute(
         make(budget_periods).on_conflict_do_nothing(),
@@ -289,5 +303,6 @@ def _counts(budget: Any, spend: Spend) -> bool:
     who = spend.spender
     if who is None:
         return False
-    names = {"project": who.project_id, "key": who.key_id, "user": who.user}
-    return bool(names[budget.scope] == budget.scope_id)
+    if budget.scope == "key":
+        return bool(budget.scope_id == who.key_id)
+    return bool(budget.scope_id == (who.project_id if budget.scope == "project" else who.user))

@@ -114,7 +114,7 @@ class _Purse:
             return Suspended(self.account.suspended)
         if item.amount_micros > self.paid_left + self.open_lots.room(item.created_at):
             return InsufficientCredit("The organization's credit does not cover this video.")
-        return self.counted.refusal(_spend(item))
+        return self.counted.refusal(_spend(item)) if self.counted.active else None
 
     def take(self, item: Hold) -> Entry:
         """Count the item and make its entry."""
@@ -123,7 +123,8 @@ class _Purse:
         self.paid_left -= paid
         self.paid += paid
         self.promotional += promotional
-        self.counted.take(_spend(item))
+        if self.counted.active:
+            self.counted.take(_spend(item))
         amounts = [("held", item.amount_micros), ("customer", -paid)]
         if promotional:
             amounts.append(("promotional", -promotional))

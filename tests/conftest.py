@@ -17,7 +17,6 @@ from gateway.schema import METADATA
 from gateway.settings import Settings
 from tests.postgres import create_database, drop_database, postgres
 
-
 hypothesis.settings.register_profile("onereel", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("onereel")
 

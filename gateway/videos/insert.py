@@ -3,6 +3,7 @@
 Set-based: a refused item is an exception in the answer and leaves its neighbours alone.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,23 +86,37 @@ def insert_videos(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]
             forget(conn, items[n].claim)
             results[n] = refused
     if accepted:
-        jobs_of = [_queued(conn, item) for item in accepted]
+        jobs_of = _queued(conn, accepted)
         conn.execute(_INSERT_VIDEOS, [row for item in accepted for row in item.rows])
         conn.execute(_INSERT_JOBS, [job for group in jobs_of for job in group])
         enqueue_budget_alerts(conn, alerts, accepted[0].created_at)
     return results
 
 
-def _queued(conn: Connection, item: NewVideos) -> Sequence[dict[str, Any]]:
+def _queued(conn: Connection, items: Sequence[NewVideos]) -> list[Sequence[dict[str, Any]]]:
     """Give the jobs their place in the queue: videos beyond the month's fast ones go slow."""
-    if item.fast_videos is None:
+    wanted: Counter[tuple[str, int]] = Counter()
+    for item in items:
+        if item.fast_videos is not None:
+            wanted[_month(item)] += len(item.jobs)
+    made = {key: count_videos(conn, *key, more) - more for key, more in sorted(wanted.items())}
+    return [item.jobs if item.fast_videos is None else _slowed(item, made) for item in items]
+
+
+def _slowed(item: NewVideos, made: dict[tuple[str, int], int]) -> Sequence[dict[str, Any]]:
+    """Count the item in `made`, what its organization has had this month."""
+    before, fast = made[_month(item)], item.fast_videos or 0
+    made[_month(item)] = before + len(item.jobs)
+    if before + len(item.jobs) <= fast:
         return item.jobs
-    start = period_start("month", item.created_at)
-    before = count_videos(conn, item.head["organization_id"], start, len(item.jobs)) - len(item.jobs)
     return [
-        {**job, "priority": job["priority"] + (item.slow_down if before + n >= item.fast_videos else 0)}
+        {**job, "priority": job["priority"] + (item.slow_down if before + n >= fast else 0)}
         for n, job in enumerate(item.jobs)
     ]
+
+
+def _month(item: NewVideos) -> tuple[str, int]:
+    return item.head["organization_id"], period_start("month", item.created_at)
 
 
 def _precheck(conn: Connection, item: NewVideos) -> Row | Exception | None:
