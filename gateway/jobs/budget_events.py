@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from billing.budgets import text_of
 from billing.ledger import BudgetAlert
@@ -20,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 def enqueue_budget_alerts(conn: Connection, alerts: Sequence[BudgetAlert], now: int) -> None:
     """Tell every subscribed endpoint of the projects that the budget covers; each mark once a period."""
+    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
     for alert in alerts:
         budget = alert.budget
         event_id = budget_event_id(budget.id, budget.amount, alert.period_start, alert.percent)
@@ -39,8 +42,8 @@ def enqueue_budget_alerts(conn: Connection, alerts: Sequence[BudgetAlert], now: 
                 "created_at": now,
             }
             rows.setdefault(endpoint.url, delivery_row(common, endpoint.url, endpoint.id))
-        if rows:
-            conn.execute(insert(outbox), list(rows.values()))
+        if rows:  # told before, where a budget was changed and changed back: that must not fail the create
+            conn.execute(make(outbox).on_conflict_do_nothing(), list(rows.values()))
 
 
 def _data(alert: BudgetAlert) -> dict[str, Any]:
