@@ -11,7 +11,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, delete, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    insert,
+    literal_column,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -47,13 +58,12 @@ _COUNT: Final = (
     .where(
         budget_periods.c.budget_id == bindparam("budget"),
         budget_periods.c.period_start == bindparam("start", type_=BigInteger),
-        or_(
-            bindparam("soft"),
-            budget_periods.c.used + bindparam("more", type_=BigInteger)
-            <= bindparam("most", type_=BigInteger),
-        ),
     )
-    .values(used=budget_periods.c.used + bindparam("more", type_=BigInteger), alerted=bindparam("told"))
+    .values(
+        used=budget_periods.c.used + bindparam("more", type_=BigInteger),
+        alerted=bindparam("told"),
+        most=bindparam("cap", type_=BigInteger),
+    )
 )
 _CORRECT: Final = (
     update(budget_periods)
@@ -68,6 +78,16 @@ _HOLDS: Final = (
     .join(budgets, budgets.c.id == budget_holds.c.budget_id)
     .where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
 )
+_HOLD: Final = insert(budget_holds)
+_COUNT_VIDEOS: Final = {
+    name: make(budget_periods)
+    .on_conflict_do_update(
+        index_elements=["budget_id", "period_start"],
+        set_={"used": budget_periods.c.used + literal_column("excluded.used", BigInteger)},
+    )
+    .returning(budget_periods.c.used)
+    for name, make in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
+}
 _FORGET: Final = delete(budget_holds).where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
 
 
@@ -180,25 +200,22 @@ class Counted:
                 self.alerts.append(BudgetAlert(budget, key[1], percent, used))
 
     def write(self, conn: Connection) -> None:
-        """Write what was counted. RuntimeError if a hard budget was passed all the same: nothing may stand then."""
+        """Write what was counted. An IntegrityError if a hard budget was passed all the same: nothing stands then."""
         by_id = {budget.id: budget for budget in self.active}
-        for key, more in sorted(self.more.items()):
-            budget = by_id[key[0]]
-            counted = conn.execute(
-                _COUNT,
-                {
-                    "budget": key[0],
-                    "start": key[1],
-                    "soft": not budget.hard,
-                    "more": more,
-                    "most": budget.amount,
-                    "told": self.told[key],
-                },
-            )
-            if counted.rowcount != 1:
-                raise RuntimeError(f"budget {key[0]} was passed")
+        rows = [
+            {
+                "budget": key[0],
+                "start": key[1],
+                "more": more,
+                "told": self.told[key],
+                "cap": by_id[key[0]].amount if by_id[key[0]].hard else None,
+            }
+            for key, more in sorted(self.more.items())
+        ]
+        if rows:
+            conn.execute(_COUNT, rows)
         if self.holds:
-            conn.execute(insert(budget_holds), self.holds)
+            conn.execute(_HOLD, self.holds)
 
     def _of(self, spend: Spend) -> Sequence[tuple[Any, tuple[str, int], int]]:
         """The budgets that count it, with the period and the amount: looked up once."""
@@ -228,16 +245,26 @@ def lock(conn: Connection, organization_id: str, spends: Sequence[Spend]) -> Cou
         return Counted()
     moments = {spend.at - spend.at % DAY_MS for spend in spends}
     pairs = sorted({(budget.id, period_start(budget.period, at)) for budget in active for at in moments})
-    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-    conn.execute(
-        make(budget_periods).on_conflict_do_nothing(),
-        [{"budget_id": budget, "period_start": start, "used": 0, "alerted": 0} for budget, start in pairs],
-    )
     counted = Counted(active)
+    if not _read_periods(conn, counted, pairs):
+        make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
+        conn.execute(
+            make(budget_periods).on_conflict_do_nothing(),
+            [
+                {"budget_id": budget, "period_start": start, "used": 0, "alerted": 0}
+                for budget, start in pairs
+            ],
+        )
+        _read_periods(conn, counted, pairs)
+    return counted
+
+
+def _read_periods(conn: Connection, counted: Counted, pairs: Sequence[tuple[str, int]]) -> bool:
+    """Lock the periods and read them; False where one is not there yet."""
     for row in conn.execute(_PERIODS, {"pairs": pairs}):
         counted.used[row.budget_id, row.period_start] = row.used
         counted.told[row.budget_id, row.period_start] = row.alerted
-    return counted
+    return len(counted.used) == len(pairs)
 
 
 def correct(conn: Connection, actual: Mapping[str, tuple[int, int | None]]) -> None:
@@ -268,17 +295,8 @@ def reset_marks(conn: Connection, budget_id: str, amount: int, start: int) -> No
 
 def count_videos(conn: Connection, organization_id: str, start: int, more: int) -> int:
     """Count accepted videos of a month for the plan's fast queue; answers how many there are now."""
-    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
     row = {"budget_id": f"fast:{organization_id}", "period_start": start, "used": more, "alerted": 0}
-    counted = (
-        make(budget_periods)
-        .values(row)
-        .on_conflict_do_update(
-            index_elements=["budget_id", "period_start"], set_={"used": budget_periods.c.used + more}
-        )
-        .returning(budget_periods.c.used)
-    )
-    return int(conn.execute(counted).scalar_one())
+    return int(conn.execute(_COUNT_VIDEOS[conn.dialect.name], row).scalar_one())
 
 
 def mark_exhausted(conn: Connection, refusal: BudgetExceeded) -> BudgetAlert | None:

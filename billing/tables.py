@@ -125,7 +125,9 @@ budget_periods = Table(
     Column("period_start", BigInteger, nullable=False),
     Column("used", BigInteger, nullable=False, default=0),
     Column("alerted", Integer, nullable=False, default=0),  # the highest percentage that was told
+    Column("most", BigInteger),  # of a hard budget: its amount when a create last counted in it
     CheckConstraint("used >= 0", name="used_not_negative"),
+    CheckConstraint("most IS NULL OR used <= most", name="used_within"),
     PrimaryKeyConstraint("budget_id", "period_start"),
 )
 

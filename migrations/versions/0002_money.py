@@ -79,7 +79,9 @@ def upgrade() -> None:
     sa.Column('period_start', sa.BigInteger(), nullable=False),
     sa.Column('used', sa.BigInteger(), nullable=False),
     sa.Column('alerted', sa.Integer(), nullable=False),
+    sa.Column('most', sa.BigInteger(), nullable=True),
     sa.CheckConstraint('used >= 0', name=op.f('ck_budget_periods_used_not_negative')),
+    sa.CheckConstraint('most IS NULL OR used <= most', name=op.f('ck_budget_periods_used_within')),
     sa.PrimaryKeyConstraint('budget_id', 'period_start', name=op.f('pk_budget_periods'))
     )
 

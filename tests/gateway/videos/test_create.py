@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
+from billing.plans import Plan
 from billing.tables import balances, budgets, entries
 from gateway.billing.audit import audit
 from gateway.errors import BadRequest, Forbidden, NotFound, QuotaExceeded
@@ -285,3 +286,12 @@ async def test_a_poisoned_create_among_fifty_fails_alone(world: World) -> None:
     assert [n for n, answer in enumerate(answers) if isinstance(answer, QuotaExceeded)] == [25]
     assert sum(isinstance(answer, dict) for answer in answers) == 49
     assert await world.db.read(audit) == []
+
+
+async def test_videos_beyond_the_months_fast_ones_go_to_the_slow_queue(world: World) -> None:
+    plan = Plan(id="few", queue="fast", fast_videos_per_month=3)
+    await world.create(plan=plan)
+    await world.create({"n": 4}, plan=plan)
+    await world.create(plan=plan)
+    found = sorted((row.id, row.priority) for row in await world.rows(jobs))
+    assert [priority for _, priority in found] == [10, 10, 10, 210, 210, 210]
