@@ -1,5 +1,6 @@
 """Shared fixtures: a clock, and each database for real."""
 
+import itertools
 import shutil
 import tempfile
 import uuid
@@ -26,6 +27,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.option.basetemp and not hasattr(config, "workerinput"):
         config.option.basetemp = tempfile.mkdtemp(prefix="onereel-tests-")
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+LONG = frozenset({"test_schemathesis.py", "test_chaos.py", "test_settle_statements.py"})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the long tests over the run, between files: one that begins last would end last."""
+    long = [item for item in items if item.path.name in LONG]
+    rest = [item for item in items if item.path.name not in LONG]
+    files = [list(group) for _, group in itertools.groupby(rest, key=lambda item: item.path)]
+    if not long or not files:
+        return
+    step = -(-len(files) // len(long))
+    spread = [[item, *itertools.chain(*files[n * step : (n + 1) * step])] for n, item in enumerate(long)]
+    items[:] = list(itertools.chain(*spread))
 
 
 @pytest.fixture(scope="session")
