@@ -41,6 +41,7 @@ class Scenario:
     model: str = "acme/fast"
     cancel: bool = False
     metered: bool = False
+    """Postpaid and known to Stripe, without promotional credit: all that is charged goes on an invoice."""
 
 
 SCENARIOS: Final = {
@@ -133,8 +134,9 @@ class _Run:
         call("POST", "/v1/billing/credits", {"amount_usd": f"{CREDIT / 1e6:.6f}", "reason": "paid"})
         call("POST", "/v1/billing/budgets", {"amount_usd": "50.00", "period": "month"})
         call("POST", "/v1/billing/budgets", {"seconds": "900", "period": "day"})
-        self._grant(LOT)
-        if self.scenario.metered:
+        if not self.scenario.metered:
+            self._grant(LOT)
+        else:
             server.end()
             asyncio.run(server.read(_customer, write=True))
             server.start_aimed()
@@ -166,7 +168,7 @@ class _Run:
             time.sleep(0.03)
 
     def _create(self, token: str) -> None:
-        if self.ids and self.scenario.charge:
+        if self.ids and self.scenario.charge and not self.scenario.metered:
             self._grant(self.scenario.charge)
         body = {
             "model": self.scenario.model,
@@ -206,18 +208,19 @@ class _Run:
         ).one()
         completed = many if scenario.state == "completed" else 0
         billed_ms = 4000 * completed
-        left = self.granted - many * scenario.charge
+        charged = many * scenario.charge
+        left = 0 if scenario.metered else self.granted - charged
         remaining = select(func.sum(credit_lots.c.remaining))
         used = select(budget_periods.c.used).where(budget_periods.c.budget_id.startswith("bud"))
         expected = {
-            "paid credit": (row.available, CREDIT),
+            "paid credit": (row.available, CREDIT - (charged if scenario.metered else 0)),
             "promotional credit": (row.promotional, left),
-            "lots": (conn.scalar(remaining), left),
+            "lots": (conn.scalar(remaining) or 0, left),
             "held": (row.held, 0),
-            "budgets": (sorted(conn.scalars(used)), sorted([many * scenario.charge, billed_ms])),
+            "budgets": (sorted(conn.scalars(used)), sorted([charged, billed_ms])),
             "usage": (
                 tuple(int(each) for each in told),
-                (completed, many - completed, many * scenario.charge, many * scenario.upstream),
+                (completed, many - completed, charged, many * scenario.upstream),
             ),
             "ends": (_ends(conn), {(scenario.state, scenario.charge): many}),
             "costs": (_costs(conn), {scenario.upstream: many}),
