@@ -1,6 +1,23 @@
 """How a request proves who sends it: headers made from an account's credential."""
 
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
 from providers.contract import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A request about to be sent: absolute URL, headers, whole body (empty for a streamed form)."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Authenticate = Callable[[Unsigned], Awaitable[Mapping[str, str]]]
+"""Makes the headers that prove the sender. They replace equal ones of the request."""
 
 
 def auth_headers(account: Account) -> dict[str, str]:

@@ -40,13 +40,17 @@ class MediaRole(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MediaInput:
-    """One input file: sniffed media type, length in bytes, and a way to stream it (any number of times)."""
+    """One input file: sniffed media type, length in bytes, and a way to stream it (any number of times).
+
+    `url` is a public address of the same bytes that ends, None where this server has no public URL.
+    """
 
     role: MediaRole
     media_type: str
     size: int
     open: Callable[[], AsyncIterator[bytes]]
     name: str = ""
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,4 +251,26 @@ class LooksUp(Protocol):
 
     async def lookup(self, request: VideoRequest) -> Submitted | None:
         """The submission if the upstream has it, None if it surely does not. Raises ProviderError."""
+        ...
+
+
+class CallbackRefused(Exception):
+    """A callback does not come from the upstream. The message says why, without secrets."""
+
+
+@runtime_checkable
+class VerifiesCallbacks(Protocol):
+    """An adapter whose upstream proves its callbacks."""
+
+    async def verify_callback(self, handle: Handle, headers: Mapping[str, str], body: bytes) -> None:
+        """Check a callback about this job, headers in lower case. Raises CallbackRefused, or ProviderError."""
+        ...
+
+
+@runtime_checkable
+class Probes(Protocol):
+    """An adapter that can ask its upstream something that costs nothing."""
+
+    async def check(self) -> str:
+        """Prove that address and credential work; answers in a few words what was seen. Raises ProviderError."""
         ...

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import urljoin
 
@@ -20,7 +21,7 @@ from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
 from providers.answers import Response, clean, error_from, retry_after
-from providers.auth import auth_headers
+from providers.auth import Authenticate, Unsigned, auth_headers
 from providers.contract import Account, Content, ErrorKind, ProviderError
 from providers.multipart import FormField, MultipartBody
 from providers.sockets import CheckedResolver, RefusedUrl, Resolver, Session, system_addresses
@@ -32,6 +33,7 @@ CONNECT_SECONDS: Final = 10.0
 MAX_REDIRECTS: Final = 3
 MAX_ANSWER_BYTES: Final = 16 * 1024 * 1024
 CHUNK_BYTES: Final = 128 * 1024
+HTTPS_PORT: Final = 443
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _TEMPORARY: Final = frozenset({408, 425, 429})
@@ -65,9 +67,15 @@ class HttpDoor:
                 await transport.aclose()
         self._trusted = self._public = None
 
-    def account(self, account: Account) -> "AccountClient":
-        """A client for one account's API."""
-        return AccountClient(self, account)
+    def account(
+        self, account: Account, *, authenticate: Authenticate | None = None, hosts: Sequence[str] = ()
+    ) -> "AccountClient":
+        """A client for one account's API.
+
+        `authenticate` makes the credential's headers anew for each request, in the place of `auth_headers`.
+        `hosts` are further hosts of the provider that its answers may name, over https: "*.bfl.ai".
+        """
+        return AccountClient(self, account, authenticate, hosts)
 
     async def fetch(
         self,
@@ -148,17 +156,21 @@ class HttpDoor:
 class AccountClient:
     """Requests to one account's API: relative paths, credential added, failures as ProviderError."""
 
-    def __init__(self, door: HttpDoor, account: Account) -> None:
+    def __init__(
+        self, door: HttpDoor, account: Account, authenticate: Authenticate | None, hosts: Sequence[str]
+    ) -> None:
         self._door = door
         self._account = account
         self._base = account.base_url.rstrip("/")
         self._origin = origin(self._base)
-        self._auth = auth_headers(account)
+        self._hosts = hosts
+        self._auth = {} if authenticate else auth_headers(account)
+        self._authenticate = authenticate
 
     async def request(
         self,
         method: str,
-        path: str,
+        path_or_url: str,
         *,
         json: Any = None,
         form: Sequence[FormField] | None = None,
@@ -166,17 +178,19 @@ class AccountClient:
         timeout: float = 60.0,  # noqa: ASYNC109 - also sets the connect timeout
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Response:
-        """Send one request to `base_url + path` and read the whole answer. `timeout` in seconds, overall.
+        """Send one request and read the whole answer. `timeout` in seconds, overall.
 
+        A path is under `base_url`; a URL that the upstream named must be its own or one of its `hosts`.
         Raises ProviderError for anything but a 2xx; `ambiguous` where the upstream may have acted.
         """
         multipart = None if form is None else MultipartBody(form)
-        request = self._request(method, self._base + path, headers, json=json, multipart=multipart)
+        url = self._base + path_or_url if path_or_url.startswith("/") else self._trusted(path_or_url)
+        request = await self._request(method, url, headers, json=json, multipart=multipart)
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             answer = await self._door.open_trusted(request, timeout, deadline)
         except ProviderError as error:
-            verdict = _judged(error, multipart)
+            verdict = error if multipart is None else multipart.verdict(error)
             if verdict is error:
                 raise
             raise verdict from error
@@ -203,7 +217,8 @@ class AccountClient:
         for _ in range(MAX_REDIRECTS + 1):
             if not self._own(url):
                 return await self._foreign(url, max_bytes, deadline)
-            answer = await self._door.open_trusted(self._request(method, url, headers), timeout, deadline)
+            request = await self._request(method, url, headers)
+            answer = await self._door.open_trusted(request, timeout, deadline)
             if answer.status_code not in _REDIRECTS:
                 return await self._content(answer, max_bytes, deadline)
             url = await _next_hop(answer, url)
@@ -232,7 +247,23 @@ class AccountClient:
         except UnsafeUrl:
             return False
 
-    def _request(
+    def _trusted(self, url: str) -> str:
+        try:
+            scheme, host, port = origin(url)
+        except UnsafeUrl:
+            scheme, host, port = "", "", 0
+        named = (
+            scheme == "https"
+            and port == HTTPS_PORT
+            and any(fnmatchcase(host, known) for known in self._hosts)
+        )
+        if named or (scheme, host, port) == self._origin:
+            return url
+        raise ProviderError(
+            ErrorKind.PROVIDER_ERROR, "the upstream names an address that is not its own", ambiguous=True
+        )
+
+    async def _request(
         self,
         method: str,
         url: str,
@@ -243,9 +274,15 @@ class AccountClient:
     ) -> httpx.Request:
         sent = {**_PLAIN, **(headers or {}), **self._auth}
         if multipart is None:
-            return httpx.Request(method, url, headers=sent, json=json)
-        sent |= {"Content-Type": multipart.content_type, "Content-Length": str(multipart.length)}
-        return httpx.Request(method, url, headers=sent, content=multipart)
+            request = httpx.Request(method, url, headers=sent, json=json)
+        else:
+            sent |= {"Content-Type": multipart.content_type, "Content-Length": str(multipart.length)}
+            request = httpx.Request(method, url, headers=sent, content=multipart)
+        if self._authenticate is not None:
+            body = b"" if multipart is not None else request.content
+            unsigned = Unsigned(method, str(request.url), dict(request.headers), body)
+            request.headers.update(await self._authenticate(unsigned))
+        return request
 
     async def _read(self, answer: httpx.Response, max_bytes: int, deadline: float) -> Response:
         body = bytearray()
@@ -304,17 +341,6 @@ def _raise_unavailable(error: Exception) -> NoReturn:
         "no answer in time" if isinstance(cause, TimeoutError) else "the connection broke before the answer"
     )
     raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, what, ambiguous=True) from error
-
-
-def _judged(error: ProviderError, multipart: MultipartBody | None) -> ProviderError:
-    """What is certain about a failed send: an incomplete form cannot have started anything."""
-    if multipart is None or multipart.handed_over:
-        return error
-    if isinstance(multipart.error, ProviderError):
-        return multipart.error
-    if multipart.error is not None:
-        return ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, "an input file could not be read")
-    return ProviderError(error.kind, error.message)
 
 
 async def _next_hop(answer: httpx.Response, url: str) -> str:

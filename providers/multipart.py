@@ -42,6 +42,16 @@ class MultipartBody:
         self.handed_over = True
         yield bytes(pending + self._end)
 
+    def verdict(self, error: ProviderError) -> ProviderError:
+        """What is certain about a failed send: an incomplete form cannot have started anything."""
+        if self.handed_over:
+            return error
+        if isinstance(self.error, ProviderError):
+            return self.error
+        if self.error is not None:
+            return ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, "an input file could not be read")
+        return ProviderError(error.kind, error.message)
+
     async def _file(self, media: MediaInput) -> AsyncIterator[bytes]:
         sent = 0
         try:
