@@ -17,7 +17,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    insert,
     literal_column,
     select,
     tuple_,
@@ -26,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from billing.bulk_insert import BulkInsert
 from billing.money import format_usd
 from billing.tables import budget_holds, budget_periods, budgets
 
@@ -78,7 +78,7 @@ _HOLDS: Final = (
     .join(budgets, budgets.c.id == budget_holds.c.budget_id)
     .where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
 )
-_HOLD: Final = insert(budget_holds)
+_HOLD: Final = BulkInsert(budget_holds, ("subject", "budget_id", "period_start", "amount"))
 _COUNT_VIDEOS: Final = {
     name: make(budget_periods)
     .on_conflict_do_update(
@@ -215,7 +215,7 @@ class Counted:
         if rows:
             conn.execute(_COUNT, rows)
         if self.holds:
-            conn.execute(_HOLD, self.holds)
+            _HOLD(conn, self.holds)
 
     def _of(self, spend: Spend) -> Sequence[tuple[Any, tuple[str, int], int]]:
         """The budgets that count it, with the period and the amount: looked up once."""
