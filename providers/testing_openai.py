@@ -22,6 +22,7 @@ class OpenAIFake(FakeProvider):
     """OpenAI's Videos API."""
 
     mount = "v1"
+    honours_keys = True
     types = ("openai_compatible", "local")
     routes = (
         ("GET", "/models", "models"),

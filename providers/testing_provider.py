@@ -73,6 +73,10 @@ class FakeProvider:
     """Faults and abilities the provider's API cannot express, with the reason; the suite skips them."""
     kinds: ClassVar[Mapping[str, ErrorKind]] = {}
     """Faults that this provider's words turn into another class than the suite expects by itself."""
+    signs_callbacks: ClassVar[bool] = False
+    """Whether `callback` carries a proof, which the adapter must check."""
+    honours_keys: ClassVar[bool] = False
+    """Whether a create sent again with the same key makes no second job."""
 
     server: "FakeServer"
 
