@@ -35,6 +35,17 @@ def parameters(request: VideoRequest, names: Mapping[str, Write]) -> dict[str, A
     return written
 
 
+def merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the client's provider_options over it; objects are merged, everything else is replaced."""
+    result = dict(body)
+    for name, value in options.items():
+        before = result.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = merged(before, value)  # noqa: PLW2901 - the merged one is the value
+        result[name] = value
+    return result
+
+
 def operation(request: VideoRequest, *able: Operation) -> None:
     """Refuse an operation that the adapter has no endpoint for."""
     if request.operation not in able:
