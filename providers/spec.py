@@ -18,9 +18,9 @@ from pydantic import (
 )
 
 from providers.contract import MediaRole, Operation, SubmitSafety
+from providers.frames import AspectRatio, Resolution, sizes_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
-from providers.frames import AspectRatio, Resolution, sizes_of
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
