@@ -185,18 +185,19 @@ class AccountClient:
         *,
         json: Any = None,
         form: Sequence[FormField] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 60.0,  # noqa: ASYNC109 - also sets the connect timeout
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> Response:
-        """Send one request and read the whole answer. `timeout` in seconds, overall.
+        """Send one request (`content`: a body as it is) and read the whole answer. `timeout` in seconds, overall.
 
         A path is under `base_url`; a URL that the upstream named must be its own or one of its `hosts`.
         Raises ProviderError for what `errors` refuses; `ambiguous` where the upstream may have acted.
         """
         multipart = None if form is None else MultipartBody(form)
         url = self._base + path_or_url if path_or_url.startswith("/") else self._trusted(path_or_url)
-        request = await self._request(method, url, headers, json=json, multipart=multipart)
+        request = await self._request(method, url, headers, json=json, content=content, multipart=multipart)
         deadline = asyncio.get_running_loop().time() + timeout
         try:
             answer = await self._door.open_trusted(request, timeout, deadline)
@@ -283,11 +284,12 @@ class AccountClient:
         headers: Mapping[str, str] | None,
         *,
         json: Any = None,
+        content: bytes | None = None,
         multipart: MultipartBody | None = None,
     ) -> httpx.Request:
         sent = {**_PLAIN, **(headers or {}), **self._auth}
         if multipart is None:
-            request = httpx.Request(method, url, headers=sent, json=json)
+            request = httpx.Request(method, url, headers=sent, json=json, content=content)
         else:
             sent |= {"Content-Type": multipart.content_type, "Content-Length": str(multipart.length)}
             request = httpx.Request(method, url, headers=sent, content=multipart)

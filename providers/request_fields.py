@@ -80,13 +80,15 @@ def seconds(request: VideoRequest) -> int | float:
 def aspect_ratio(request: VideoRequest, among: Iterable[str]) -> str:
     """The aspect ratio that the size has, one of those the upstream takes."""
     among = tuple(among)
-    ratio = sizes.aspect_ratio(request.size, among)
+    ratio = request.aspect_ratio or sizes.aspect_ratio(request.size, among)
+    if ratio not in among:
+        ratio = None
     return ratio or refuse("size", f"{request.size} has none of the aspect ratios {_list(among)}")
 
 
 def tier(request: VideoRequest, among: Mapping[str, Any] | Collection[str]) -> Any:
     """The resolution tier of the size: one of `among`, or what `among` maps it to ({"720p": "std"})."""
-    name = sizes.tier(request.size)
+    name = request.resolution or sizes.tier(request.size)
     if name is None or name not in among:
         refuse("size", f"{request.size} is none of the resolutions {_list(among)}")
     return among[name] if isinstance(among, Mapping) else name
