@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any, Final, Literal
 
 Resolution = Literal[
@@ -20,11 +21,12 @@ def short_edge(resolution: str) -> int:
     return _SHORT_EDGE.get(resolution) or int(resolution.rstrip("p"))
 
 
+@cache
 def size_of(resolution: str, aspect_ratio: str) -> str:
     """Write a shape as "WIDTHxHEIGHT": the shorter side exact, the longer one to the nearest even pixel."""
     across, down = (int(part) for part in aspect_ratio.split(":"))
     edge = short_edge(resolution)
-    longer = 2 * round(Fraction(edge * max(across, down), 2 * min(across, down)))
+    longer = 2 * round(edge * max(across, down) / (2 * min(across, down)))
     return f"{longer}x{edge}" if across >= down else f"{edge}x{longer}"
 
 

@@ -138,6 +138,13 @@ class ModelSpec(BaseModel):
                 raise ValueError(f"'{size}' is not WIDTHxHEIGHT in pixels")
         return value
 
+    @field_validator("max_seconds_at")
+    @classmethod
+    def _known_resolutions(cls, value: Mapping[str, Decimal], info: ValidationInfo) -> Any:
+        if unknown := value.keys() - set(info.data.get("resolutions", ())):
+            raise ValueError(f"not among the resolutions: {', '.join(sorted(unknown))}")
+        return value
+
     @field_validator("frames")
     @classmethod
     def _frames(cls, value: Mapping[str, Mapping[str, str]], info: ValidationInfo) -> Any:
@@ -211,14 +218,22 @@ class ModelSpec(BaseModel):
         """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
         return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
 
+    def lengths_of(self, operation: Operation) -> tuple[Decimal, ...]:
+        """List the lengths on offer; those of an extension are what it adds."""
+        return (self.extension_seconds or self.seconds) if operation is Operation.EXTEND else self.seconds
+
+    def longest_at(self, size: str) -> Decimal | None:
+        """Give the longest video of a size where that is shorter than of others."""
+        return self.max_seconds_at.get(self.words_of(size)[0] or "")
+
     @property
     def seconds_when_omitted(self) -> Decimal:
-        """The length made when the client names none."""
+        """The length made when the client names none; only of a model that generates."""
         return self.default_seconds or self.seconds[0]
 
     @property
     def size_when_omitted(self) -> str:
-        """The size made when the client names none: 720x1280 where offered, as OpenAI's default."""
+        """The size made when the client names none: 720x1280 where offered, as OpenAI's default; as above."""
         if self.default_size:
             return self.default_size
         return "720x1280" if "720x1280" in self.sizes else self.sizes[0]
