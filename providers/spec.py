@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -13,12 +14,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from providers.contract import MediaRole, Operation, SubmitSafety
-from providers.frames import AspectRatio, Resolution, sizes_of
+from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
 
@@ -58,7 +60,9 @@ class ModelSpec(BaseModel):
     form of one row each. `charges_on_rejection`: whether the upstream bills what its moderation refuses.
     `resolutions` with `aspect_ratios` are the short form of `sizes`, `audio` that of the parameter and its default.
     `extension_seconds` are the lengths an extension may add, where they differ from `seconds`. `shape_follows_input`:
-    the picture has the shape of the input, `size` chooses its resolution alone. `regions` empty means everywhere.
+    the picture has the shape of the input, `size` chooses its resolution alone. `frames`: the pixels that an upstream
+    makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
+    resolution, where it is shorter than at others. `regions` empty means everywhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +81,7 @@ class ModelSpec(BaseModel):
     extension_seconds: Lengths = ()
     resolutions: tuple[Resolution, ...] = ()
     aspect_ratios: tuple[AspectRatio, ...] = ()
+    frames: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     shape_follows_input: bool = False
     sizes: tuple[str, ...] = OPENAI_SIZES
     default_size: str | None = None
@@ -88,6 +93,7 @@ class ModelSpec(BaseModel):
     max_image_bytes: int | None = Field(default=None, ge=1)
     max_video_bytes: int | None = Field(default=None, ge=1)
     max_source_seconds: Decimal | None = Field(default=None, gt=0)
+    max_seconds_at: Mapping[str, Decimal] = Field(default_factory=dict)
     price_per_second_usd: Decimal | None = Field(default=None, ge=0)
     upstream_cost_per_second_usd: Decimal | None = Field(default=None, ge=0)
     prices: tuple[PriceRow, ...] = ()
@@ -130,6 +136,22 @@ class ModelSpec(BaseModel):
         for size in value:
             if not _SIZE.fullmatch(size):
                 raise ValueError(f"'{size}' is not WIDTHxHEIGHT in pixels")
+        return value
+
+    @field_validator("max_seconds_at")
+    @classmethod
+    def _known_resolutions(cls, value: Mapping[str, Decimal], info: ValidationInfo) -> Any:
+        if unknown := value.keys() - set(info.data.get("resolutions", ())):
+            raise ValueError(f"not among the resolutions: {', '.join(sorted(unknown))}")
+        return value
+
+    @field_validator("frames")
+    @classmethod
+    def _frames(cls, value: Mapping[str, Mapping[str, str]], info: ValidationInfo) -> Any:
+        resolutions, ratios = info.data.get("resolutions", ()), info.data.get("aspect_ratios", ())
+        for resolution, shapes in value.items():
+            if resolution not in resolutions or not shapes.keys() <= set(ratios):
+                raise ValueError(f"frames of {resolution}: only of the resolutions and aspect_ratios above")
         return value
 
     @field_validator("parameters")
@@ -192,14 +214,26 @@ class ModelSpec(BaseModel):
         """The name the upstream knows."""
         return self.upstream_model or self.id
 
+    def words_of(self, size: str) -> tuple[str | None, str | None]:
+        """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
+        return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
+
+    def lengths_of(self, operation: Operation) -> tuple[Decimal, ...]:
+        """List the lengths on offer; those of an extension are what it adds."""
+        return (self.extension_seconds or self.seconds) if operation is Operation.EXTEND else self.seconds
+
+    def longest_at(self, size: str) -> Decimal | None:
+        """Give the longest video of a size where that is shorter than of others."""
+        return self.max_seconds_at.get(self.words_of(size)[0] or "")
+
     @property
     def seconds_when_omitted(self) -> Decimal:
-        """The length made when the client names none."""
+        """The length made when the client names none; only of a model that generates."""
         return self.default_seconds or self.seconds[0]
 
     @property
     def size_when_omitted(self) -> str:
-        """The size made when the client names none: 720x1280 where offered, as OpenAI's default."""
+        """The size made when the client names none: 720x1280 where offered, as OpenAI's default; as above."""
         if self.default_size:
             return self.default_size
         return "720x1280" if "720x1280" in self.sizes else self.sizes[0]
