@@ -50,6 +50,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
+from gateway.upstreams.health import Health
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
@@ -117,6 +118,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     catalogue, hints, metrics = Catalogue(settings), Hints(), Metrics()
     door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
     secrets = open_secret_box(settings)
+    health = Health(db, clock, settings.routing, metrics)
     account = Account(db, clock, settings.stripe)
     services = Services(
         settings=settings,
@@ -165,6 +167,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         metrics=metrics,
         work_dir=work_dir,
         paces=Paces(clock.monotonic),
+        health=health,
         callback_url=services.callbacks.url,
         milestone=milestone,
     )

@@ -36,6 +36,19 @@ class Jobs(_Section):
     shutdown_grace_seconds: float = 10
 
 
+class Routing(_Section):
+    """Which upstream a video goes to. `prefer` sorts the routes of a model that have the same priority. So many
+    failures within the window open an upstream's breaker for a cool-down that doubles up to the longest. A video whose
+    every upstream has been away for `patience_seconds` fails. Times in seconds."""
+
+    prefer: Literal["order", "cost", "latency"] = "order"
+    failure_threshold: int = Field(default=5, ge=1)
+    failure_window_seconds: float = Field(default=60, gt=0)
+    cool_down_seconds: float = Field(default=15, gt=0)
+    longest_cool_down_seconds: float = Field(default=300, gt=0)
+    patience_seconds: float = Field(default=900, ge=0)
+
+
 class Local(_Section):
     """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed."""
 
@@ -140,6 +153,7 @@ class Settings(BaseSettings):
     default_model: str | None = None
     aliases: dict[str, str] = Field(default_factory=dict)
     jobs: Jobs = Jobs()
+    routing: Routing = Routing()
     local: Local = Local()
     security: Security = Security()
     billing: Billing = Billing()
