@@ -3,9 +3,9 @@
 import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,7 @@ from pydantic_settings import (
 
 from billing.exchange import ExchangeRate
 from billing.plans import Plan
+from providers.configured import expanded, from_environment
 from providers.spec import UpstreamSpec
 
 
@@ -163,7 +164,22 @@ class Settings(BaseSettings):
     media: Media = Media()
     retention: Retention = Retention()
     upstreams: tuple[UpstreamSpec, ...] = ()
+    upstreams_from_env: bool = True  # a provider's own key variable switches it on
     plans: tuple[Plan, ...] = ()
+
+    @field_validator("upstreams", mode="before")
+    @classmethod
+    def _filled_in(cls, value: Any) -> Any:
+        """Let the catalogue say what a table leaves out."""
+        if not isinstance(value, list | tuple):
+            return value
+        return [expanded(each) if isinstance(each, dict) else each for each in value]
+
+    @model_validator(mode="after")
+    def _from_environment(self) -> Self:
+        if self.upstreams_from_env:
+            self.upstreams = (*self.upstreams, *from_environment(os.environ, self.upstreams))
+        return self
 
     @property
     def resolved_database_url(self) -> str:
