@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -21,7 +23,7 @@ from pydantic import (
 from providers.contract import MediaRole, Operation, SubmitSafety
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
-from providers.sizes import AspectRatio, Resolution, sizes_of
+from providers.sizes import AspectRatio, Resolution, sizes_of, words_of
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -59,7 +61,9 @@ class ModelSpec(BaseModel):
     form of one row each. `charges_on_rejection`: whether the upstream bills what its moderation refuses.
     `resolutions` with `aspect_ratios` are the short form of `sizes`, `audio` that of the parameter and its default.
     `extension_seconds` are the lengths an extension may add, where they differ from `seconds`. `shape_follows_input`:
-    the picture has the shape of the input, `size` chooses its resolution alone. `regions` empty means everywhere.
+    the picture has the shape of the input, `size` chooses its resolution alone. `frames`: the pixels that an upstream
+    makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
+    resolution, where it is shorter than at others. `regions` empty means everywhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -78,6 +82,7 @@ class ModelSpec(BaseModel):
     extension_seconds: Lengths = ()
     resolutions: tuple[Resolution, ...] = ()
     aspect_ratios: tuple[AspectRatio, ...] = ()
+    frames: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     shape_follows_input: bool = False
     sizes: tuple[str, ...] = OPENAI_SIZES
     default_size: str | None = None
@@ -89,6 +94,7 @@ class ModelSpec(BaseModel):
     max_image_bytes: int | None = Field(default=None, ge=1)
     max_video_bytes: int | None = Field(default=None, ge=1)
     max_source_seconds: Decimal | None = Field(default=None, gt=0)
+    max_seconds_at: Mapping[str, Decimal] = Field(default_factory=dict)
     price_per_second_usd: Decimal | None = Field(default=None, ge=0)
     upstream_cost_per_second_usd: Decimal | None = Field(default=None, ge=0)
     prices: tuple[PriceRow, ...] = ()
@@ -133,6 +139,15 @@ class ModelSpec(BaseModel):
         for size in value:
             if not _SIZE.fullmatch(size):
                 raise ValueError(f"'{size}' is not WIDTHxHEIGHT in pixels")
+        return value
+
+    @field_validator("frames")
+    @classmethod
+    def _frames(cls, value: Mapping[str, Mapping[str, str]], info: ValidationInfo) -> Any:
+        resolutions, ratios = info.data.get("resolutions", ()), info.data.get("aspect_ratios", ())
+        for resolution, shapes in value.items():
+            if resolution not in resolutions or not shapes.keys() <= set(ratios):
+                raise ValueError(f"frames of {resolution}: only of the resolutions and aspect_ratios above")
         return value
 
     @field_validator("parameters")
@@ -194,6 +209,10 @@ class ModelSpec(BaseModel):
     def upstream_id(self) -> str:
         """The name the upstream knows."""
         return self.upstream_model or self.id
+
+    def words_of(self, size: str) -> tuple[str | None, str | None]:
+        """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
+        return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
 
     @property
     def seconds_when_omitted(self) -> Decimal:
