@@ -64,6 +64,8 @@ class ModelSpec(BaseModel):
     the picture has the shape of the input, `size` chooses its resolution alone. `frames`: the pixels that an upstream
     makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
     resolution, where it is shorter than at others. `regions` empty means everywhere.
+    `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
+    has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,6 +114,7 @@ class ModelSpec(BaseModel):
     shutdown_date: Day | None = None
     replacement: str | None = None
     regions: frozenset[str] = frozenset()
+    wire: Mapping[str, str | bool] = Field(default_factory=dict)
     source: str | None = None
     as_of: date | None = None
     confidence: Confidence | None = None
