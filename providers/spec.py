@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationInfo,
     field_validator,
@@ -20,9 +21,9 @@ from pydantic import (
 )
 
 from providers.contract import MediaRole, Operation, SubmitSafety
+from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
-from providers.sizes import AspectRatio, Resolution, sizes_of, words_of
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -61,6 +62,8 @@ class ModelSpec(BaseModel):
     the picture has the shape of the input, `size` chooses its resolution alone. `frames`: the pixels that an upstream
     makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
     resolution, where it is shorter than at others. `regions` empty means everywhere.
+    `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
+    has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +103,8 @@ class ModelSpec(BaseModel):
     charges_on_rejection: Literal["yes", "no", "unknown"] = "unknown"
     submit_safety: SubmitSafety | None = None
     deadline_seconds: float = Field(default=3600, gt=0)
+    priority: int | None = Field(default=None, ge=0)  # of this route; None is the upstream's
+    weight: int | None = Field(default=None, ge=0)
     licence: str | None = None
     terms: str | None = None
     status: Status = "live"
@@ -107,6 +112,7 @@ class ModelSpec(BaseModel):
     shutdown_date: Day | None = None
     replacement: str | None = None
     regions: frozenset[str] = frozenset()
+    wire: Mapping[str, str | bool] = Field(default_factory=dict)
     source: str | None = None
     as_of: date | None = None
     confidence: Confidence | None = None
@@ -238,7 +244,11 @@ class ModelSpec(BaseModel):
 
 
 class UpstreamSpec(BaseModel):
-    """A configured account or worker at a provider: one [[upstreams]] table of onereel.toml."""
+    """A configured account or worker at a provider: one [[upstreams]] table of onereel.toml.
+
+    Of the upstreams that serve a model those of the lowest `priority` come first; among equals that have a `weight`
+    videos are shared out in that proportion, and weight 0 is only fallen back on.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -251,8 +261,22 @@ class UpstreamSpec(BaseModel):
     requests_per_second: float | None = Field(default=None, gt=0)
     options: dict[str, Any] = Field(default_factory=dict)  # the adapter's own: {"dialect": "openai"}
     credit_usd: Decimal | None = Field(default=None, gt=0)  # what one of the upstream's own credits costs
+    priority: int = Field(default=0, ge=0)
+    weight: int | None = Field(default=None, ge=0)
     pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
+    _credential_version: int | None = PrivateAttr(default=None)
+
+    @property
+    def credential_version(self) -> int | None:
+        """Which of the upstream's stored credentials this is; None where it is not a stored one."""
+        return self._credential_version
+
+    def with_credential(self, secret: str, version: int) -> "UpstreamSpec":
+        """Make the same upstream with a stored credential."""
+        made = self.model_copy(update={"api_key": SecretStr(secret)})
+        made._credential_version = version  # noqa: SLF001  (its own kind)
+        return made
 
     @property
     def credential(self) -> str:
