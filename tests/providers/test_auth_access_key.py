@@ -150,7 +150,7 @@ async def test_nothing_that_is_signed_can_change(change: str) -> None:
 
 
 async def test_blanks_within_a_header_count_once() -> None:
-    sign = aws_sigv4(account(f"AKID:{SECRET}"), region="us-west-2", now=NOW)
+    sign = aws_sigv4(account(f"AKID:{SECRET}"), region="us-west-2", now=NOON)
     headers = {"host": "a.example", "x-amz-meta-title": "a b"}
     one = await sign(unsigned("PUT", "https://a.example/x", headers))
     more = await sign(unsigned("PUT", "https://a.example/x", {**headers, "x-amz-meta-title": " a   b "}))
