@@ -56,6 +56,7 @@ _FILE_STATES: Final = StateTable(
 _ERRORS: Final = ErrorTable(
     code_at=("error.status", "error.code"),
     message_at=("error.message",),
+    in_success=False,
     words={
         "api key not valid": ErrorKind.PROVIDER_AUTH,
         "invalid interaction name": ErrorKind.JOB_LOST,

@@ -125,7 +125,9 @@ class Fake(FakeProvider):
         self._processing.add(job.id)
         state = "PROCESSING" if processing else "FAILED" if "[file failed]" in job.prompt else "ACTIVE"
         record = {"name": f"files/{job.id}", "mimeType": "video/mp4", "state": state}
-        return as_json(record | ({"error": {"message": "Lost a disk."}} if state == "FAILED" else {}))
+        return as_json(
+            record | ({"error": {"code": 13, "message": "Lost a disk."}} if state == "FAILED" else {})
+        )
 
     async def download(self, request: Request) -> Answer:
         """The file itself, here or by a redirect."""
