@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from providers import answers, media_forms, request_fields, results
+from providers import answers, content_roles, request_fields, results
 from providers.answers import Response
 from providers.contract import (
     Account,
@@ -17,8 +17,6 @@ from providers.contract import (
     ErrorKind,
     Failed,
     Handle,
-    MediaInput,
-    MediaRole,
     Operation,
     ProviderError,
     ReportedCost,
@@ -37,7 +35,6 @@ PROVIDER: Final = "ark"
 _TASKS: Final = "/contents/generations/tasks"
 _MAX_DATA_URI: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
 _MOST: Final = {"image": 9, "video": 3, "audio": 3}
-_FILES: Final = {MediaRole.FIRST_FRAME: 1, MediaRole.LAST_FRAME: 1, MediaRole.REFERENCE: sum(_MOST.values())}
 _RESOLUTIONS: Final = ("480p", "720p", "1080p", "4k")
 _RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
 _SERVICE_TIERS: Final = ("default", "flex")
@@ -98,7 +95,7 @@ class Ark:
             request_fields.refuse("prompt", f"'{flag[0]}' would change the video; use the field of that name")
         body: dict[str, Any] = {
             "model": request.model,
-            "content": [{"type": "text", "text": request.prompt}, *await _files(request)],
+            "content": await content_roles.content(request, _MOST, _MAX_DATA_URI),
             "resolution": request_fields.tier(request, _RESOLUTIONS),
             "duration": request_fields.whole_seconds(request),
             **request_fields.parameters(request, _PARAMETERS),
@@ -162,28 +159,6 @@ def _completed(task: Mapping[str, Any]) -> Completed | Failed:
     tokens = answers.found(task, "usage", "completion_tokens")
     cost = None if tokens is None else ReportedCost(None, f"{tokens} tokens")
     return results.at_address(answers.found(task, "content", "video_url"), cost)
-
-
-async def _files(request: VideoRequest) -> list[dict[str, Any]]:
-    files = request_fields.media(request, _FILES)
-    references = files[MediaRole.REFERENCE]
-    if references and (files[MediaRole.FIRST_FRAME] or files[MediaRole.LAST_FRAME]):
-        request_fields.refuse("reference_images", f"{request.model} takes them only without other frames")
-    for kind, most in _MOST.items():
-        if sum(_kind(item) == kind for item in references) > most:
-            request_fields.refuse("reference_images", f"{request.model} takes at most {most} of {kind}")
-    return [await _content(item) for role in _FILES for item in files[role]]
-
-
-async def _content(item: MediaInput) -> dict[str, Any]:
-    kind = _kind(item)
-    role = f"reference_{kind}" if item.role is MediaRole.REFERENCE else item.role.value
-    url = await media_forms.address_or_data(item, _MAX_DATA_URI)
-    return {"type": f"{kind}_url", f"{kind}_url": {"url": url}, "role": role}
-
-
-def _kind(item: MediaInput) -> str:
-    return item.media_type.partition("/")[0]
 
 
 def _path(handle: Handle) -> str:

@@ -89,8 +89,8 @@ async def test_files_are_content_with_roles(
     ("changes", "message"),
     [
         ({"media": (FIRST, IMAGE)}, "reference_images: .* only without other frames"),
-        ({"media": (IMAGE,) * 10}, "reference_images: .* at most 9 of image"),
-        ({"media": (VIDEO,) * 4}, "reference_images: .* at most 3 of video"),
+        ({"media": (IMAGE,) * 10}, "reference: .* at most 9 of image"),
+        ({"media": (VIDEO,) * 4}, "reference: .* at most 3 of video"),
         ({"media": (media(MediaRole.SOURCE, b"v"),)}, "source: .* takes no such file"),
         ({"parameters": {"negative_prompt": "blur"}}, "negative_prompt: .* takes no such parameter"),
         ({"parameters": {"service_tier": "priority"}}, "service_tier: it is one of default, flex"),
