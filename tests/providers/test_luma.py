@@ -1,4 +1,4 @@
-"""What is special about Luma: frames are keyframes, references say what they are, failure codes, the older API."""
+"""What is special about Luma: frames are keyframes, references say what they are, its failure codes."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from providers.adapters import luma
-from providers.contract import Completed, ErrorKind, Failed, MediaRole, Operation, ProviderError, VideoRequest
+from providers.contract import Completed, ErrorKind, MediaRole, Operation, ProviderError, VideoRequest
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 from tests.fakes import FakeProviders
@@ -118,84 +118,6 @@ async def test_a_field_that_is_wrong_is_named(adapter: luma.Luma) -> None:
     with pytest.raises(ProviderError, match="aspect_ratio") as caught:
         await adapter.submit(asked(provider_options={"aspect_ratio": "9:21"}))
     assert caught.value.kind is ErrorKind.INVALID_REQUEST
-
-
-@pytest.fixture
-def dreaming(fake: FakeProviders, door: HttpDoor) -> luma.Luma:
-    """The adapter for the older API."""
-    base_url = f"{fake.origin}/luma/dream-machine/v1"
-    adapter = build_adapter(fake.upstream("luma", base_url=base_url), door)
-    assert isinstance(adapter, luma.Luma)
-    return adapter
-
-
-def dreamt(**changes: Any) -> VideoRequest:
-    return asked(**{"model": "ray-2", "seconds": 9, **changes})
-
-
-async def test_dream_machine_has_requests_of_its_own(dreaming: luma.Luma, fake: FakeProviders) -> None:
-    callback = "https://onereel.example/callback/1"
-    first = replace(FIRST, url="https://onereel.example/a")
-    await dreaming.submit(dreamt(media=(LAST, first), callback_url=callback, provider_options={"loop": True}))
-    request = fake.requests("POST")[-1]
-    assert request["path"] == "/luma/dream-machine/v1/generations/video"
-    assert request["fields"] == {
-        "model": "ray-2",
-        "prompt": "a fox",
-        "duration": "9s",
-        "resolution": "1080p",
-        "aspect_ratio": "16:9",
-        "keyframes": {
-            "frame0": {"type": "image", "url": "https://onereel.example/a"},
-            "frame1": {"type": "image", "url": "https://onereel.example/z"},
-        },
-        "callback_url": callback,
-        "loop": True,
-    }
-
-
-async def test_dream_machine_from_prompt_to_bytes(dreaming: luma.Luma, fake: FakeProviders) -> None:
-    fake.config(run_seconds=[0.3, 0.3])
-    extension = dreamt(operation=Operation.EXTEND, source={"id": "before"}, media=(LAST,))
-    handle = (await dreaming.submit(extension)).handle
-    frames = fake.requests("POST")[-1]["fields"]["keyframes"]
-    assert frames["frame0"] == {"type": "generation", "id": "before"}
-    status = await ended(dreaming, handle)
-    assert isinstance(status, Completed)
-    content = await dreaming.open_content(handle, status.outputs)
-    assert b"".join([chunk async for chunk in content.chunks])[4:8] == b"ftyp"
-
-
-@pytest.mark.parametrize(
-    ("fault", "kind"),
-    [
-        ("failed", ErrorKind.PROVIDER_ERROR),
-        ("moderation", ErrorKind.MODERATION_BLOCKED),
-        ("completed_without_video", ErrorKind.PROVIDER_ERROR),
-    ],
-)
-async def test_dream_machine_fails_in_words(dreaming: luma.Luma, fault: str, kind: ErrorKind) -> None:
-    status = await ended(dreaming, (await dreaming.submit(dreamt(prompt=f"[fault:{fault}]"))).handle)
-    assert isinstance(status, Failed)
-    assert status.error.kind is kind
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "message"),
-    [
-        ({"media": (FIRST,)}, ErrorKind.INPUT_MEDIA, "only by address"),
-        ({"seconds": 10}, ErrorKind.INVALID_REQUEST, "seconds: ray-2 makes 5 or 9 s, not 10"),
-        ({"operation": Operation.EDIT}, ErrorKind.INVALID_REQUEST, "operation: ray-2 cannot edit"),
-        ({"operation": Operation.EXTEND}, ErrorKind.INVALID_REQUEST, "only what it generated itself"),
-    ],
-)
-async def test_what_dream_machine_does_not_take(
-    dreaming: luma.Luma, fake: FakeProviders, changes: dict[str, Any], kind: ErrorKind, message: str
-) -> None:
-    with pytest.raises(ProviderError, match=message) as caught:
-        await dreaming.submit(dreamt(**changes))
-    assert caught.value.kind is kind
-    assert not fake.requests()
 
 
 @pytest.mark.parametrize(
