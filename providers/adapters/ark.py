@@ -37,19 +37,12 @@ _MAX_DATA_URI: Final = 20 * 1024 * 1024  # our own limit: the whole file is in t
 _MOST: Final = {"image": 9, "video": 3, "audio": 3}
 _RESOLUTIONS: Final = ("480p", "720p", "1080p", "4k")
 _RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
-_SERVICE_TIERS: Final = ("default", "flex")
-
-
-def _service_tier(value: Any) -> dict[str, Any]:
-    if value not in _SERVICE_TIERS:
-        request_fields.refuse("service_tier", f"it is one of {', '.join(_SERVICE_TIERS)}")
-    return {"service_tier": value}
-
-
 _PARAMETERS: Final[Mapping[str, request_fields.Write]] = {
     "seed": "seed",
     "audio": "generate_audio",
-    "service_tier": _service_tier,
+    "service_tier": request_fields.choice(
+        "service_tier", "service_tier", {"default": "default", "flex": "flex"}
+    ),
 }
 _FLAG: Final = re.compile(
     r"(?<!\S)--(rs|resolution|rt|ratio|dur|duration|frames|fps|framespersecond|seed|cf|camerafixed|wm|watermark)\b",
