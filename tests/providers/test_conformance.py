@@ -243,6 +243,7 @@ async def test_only_the_providers_own_callback_is_believed(examined: Examined) -
     assert isinstance(examined.adapter, VerifiesCallbacks) == (examined.provider.signs_callbacks != "no")
     if not isinstance(examined.adapter, VerifiesCallbacks):
         pytest.skip("this provider proves no callbacks")
+    other = await examined.submitted()
     handle = await examined.submitted(callback_url="https://onereel.example/callback/1")
     created = next(r for r in examined.fake.requests("POST") if "onereel.example" in str(r))
     assert created["path"].startswith(f"/{examined.provider.mount}/")
@@ -253,6 +254,8 @@ async def test_only_the_providers_own_callback_is_believed(examined: Examined) -
     if examined.provider.signs_callbacks == "body":
         with pytest.raises(CallbackRefused):
             await examined.adapter.verify_callback(handle, headers, body + b" ")
+        with pytest.raises(CallbackRefused):
+            await examined.adapter.verify_callback(other, headers, body)
 
 
 async def test_a_refused_credential_is_the_operators_matter(examined: Examined) -> None:

@@ -1,9 +1,12 @@
 """What is special about Vertex AI: where its models lie, what a filtered video looks like, videos inside JSON."""
 
+import json
 import tracemalloc
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from providers.adapters import google_vertex
 from providers.contract import Completed, ErrorKind, MediaRole, ProviderError, VideoRequest
@@ -82,6 +85,25 @@ async def test_what_it_does_not_take(
 async def test_a_project_must_be_named(fake: FakeProviders, door: HttpDoor) -> None:
     with pytest.raises(ValueError, match=r"options\.project must name"):
         build_adapter(fake.upstream("google_vertex", options={}), door)
+
+
+async def test_a_service_account_buys_its_token_once(fake: FakeProviders, door: HttpDoor) -> None:
+    fake.config(api_key="ya29.bought")
+    pem = rsa.generate_private_key(65537, 2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    key_file = {
+        "type": "service_account",
+        "client_email": "film@acme.example",
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+        "token_uri": f"{fake.origin}/google_vertex/token",
+    }
+    adapter = build_adapter(fake.upstream("google_vertex", api_key=json.dumps(key_file)), door)
+    for _ in range(2):
+        assert isinstance(await ended(adapter, (await adapter.submit(asked(seconds=4))).handle), Completed)
+    assert sum(r["path"].endswith("/token") for r in fake.requests()) == 1
+    assert "PRIVATE KEY" not in str(fake.requests())
 
 
 @pytest.mark.parametrize(

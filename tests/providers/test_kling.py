@@ -93,6 +93,17 @@ async def test_what_it_does_not_take(
     assert not fake.requests()
 
 
+async def test_a_key_of_two_parts_signs_a_token(fake: FakeProviders, door: HttpDoor) -> None:
+    fake.config(api_key="access-key-1:secret-key-1")
+    good = build_adapter(fake.upstream("kling", api_key="access-key-1:secret-key-1"), door)
+    assert isinstance(await ended(good, (await good.submit(asked())).handle), Completed)
+    assert "secret-key-1" not in str(fake.requests())
+    for wrong in ("access-key-1:secret-key-2", "access-key-2:secret-key-1", "access-key-1"):
+        with pytest.raises(ProviderError) as caught:
+            await build_adapter(fake.upstream("kling", api_key=wrong), door).submit(asked())
+        assert caught.value.kind is ErrorKind.PROVIDER_AUTH
+
+
 async def test_units_are_the_cost(adapter: kling.Kling) -> None:
     status = await ended(adapter, (await adapter.submit(asked())).handle)
     assert isinstance(status, Completed)

@@ -172,7 +172,7 @@ def test_upstreams_list_hides_credentials(onereel: Command, tmp_path: Path):
     assert "upstream-secret" not in listed.stdout
     checked = onereel("upstreams", "check")
     assert checked.returncode == 1
-    assert "not reached" in checked.stdout
+    assert "unreachable" in checked.stdout
 
 
 def test_worker_passes_its_options_on(onereel: Command):
@@ -185,14 +185,35 @@ def test_credit_without_a_server(onereel: Command):
     given = onereel("credits", "grant", "25.00", "--reason", "pilot")
     assert given.returncode == 0, given.stderr
     assert onereel("credits", "grant", "5", "--reason", "gift", "--expires", "30d").returncode == 0
-    gift, pilot = json.loads(onereel("credits", "list", "--json").stdout)
+    pilot, gift = json.loads(onereel("credits", "list", "--json").stdout)
     assert (pilot["id"], pilot["amount_usd"], pilot["expires_at"]) == (
         given.stdout.strip(),
         "25.000000",
         None,
     )
     assert (gift["remaining_usd"], gift["reason"]) == ("5.000000", "gift")
-    assert "pilot" in onereel("credits", "list").stdout
+    assert "pilot" in onereel("credits", "list", "--organization", "org_default").stdout
+    unknown = onereel("credits", "list", "--organization", "org_x")
+    assert (unknown.returncode, "No organization with the id 'org_x'" in unknown.stderr) == (1, True)
     refused = onereel("credits", "grant", "1.2345678", "--reason", "odd")
     assert (refused.returncode, "six decimal places" in refused.stderr) == (1, True)
     assert onereel("ledger", "verify").stdout == "The ledger is consistent.\n"
+
+
+def test_the_catalogue_is_listed_without_a_server_or_a_key(onereel: Command):
+    shown = onereel("models", "--catalog")
+    assert shown.returncode == 0, shown.stderr
+    header, *rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert (header[0], header[-1]) == ("MODEL", "SET")
+    assert len(rows) >= 100
+    assert {len(row) for row in rows} == {len(header)}
+    by_id = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    veo = by_id["google_vertex/veo-3.0-generate-001"]
+    assert veo["STATUS"] == "retired 2026-06-30 -> google_vertex/veo-3.1-generate-001"
+    gen = by_id["runway/gen4.5"]
+    assert (gen["STATUS"], gen["SECONDS"], gen["COST"]) == ("live", "2-10", "0.12/USD output_second")
+    assert (gen["KNOWN BY"], gen["SET"]) == ("sdk", "RUNWAYML_API_SECRET")
+    assert by_id["kling/kling-v3"]["SET"] == "KLING_API_KEY or KLING_ACCESS_KEY+KLING_SECRET_KEY"
+    assert "Higgsfield: its models are not listed here" in shown.stderr
+    same = onereel("models", "list", "--catalog", "--json")
+    assert {"runway", "xai"} <= {file["provider"] for file in json.loads(same.stdout)}
