@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from providers import answers, content_roles, request_fields, results
-from providers.answers import Response
 from providers.contract import (
     Account,
     Completed,
@@ -59,6 +58,7 @@ _STATES: Final = StateTable(
     },
 )
 _ERRORS: Final = ErrorTable(
+    in_success=False,
     codes={
         r".*(SensitiveContentDetected|RiskDetection)(\..*)?": ErrorKind.MODERATION_BLOCKED,
         r"(Invalid|Missing)Parameter(\..*)?": ErrorKind.INVALID_REQUEST,
@@ -79,7 +79,7 @@ class Ark:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_refused)
+        self._http = http.account(account, errors=_ERRORS)
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the task: exactly one request. Raises ProviderError."""
@@ -141,10 +141,6 @@ class Ark:
 
     async def _task(self, handle: Handle) -> dict[str, Any]:
         return (await self._http.request("GET", _path(handle), timeout=30)).object()
-
-
-def _refused(response: Response) -> ProviderError | None:
-    return None if 200 <= response.status < 300 else _ERRORS(response)
 
 
 def _completed(task: Mapping[str, Any]) -> Completed | Failed:
