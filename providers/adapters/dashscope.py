@@ -142,7 +142,8 @@ def _shape(request: VideoRequest) -> dict[str, Any]:
     if request.operation is Operation.EDIT:  # as long as its source, in the smallest resolution that holds it
         return fields | {"resolution": "720P" if min(sizes.pixels(request.size)) <= 720 else "1080P"}
     fields["duration"] = request_fields.whole_seconds(request)
-    if _OLD.match(request.model) and _FROM_TEXT_OR_REFERENCES.search(request.model):
+    in_pixels = _OLD.match(request.model) and _FROM_TEXT_OR_REFERENCES.search(request.model)
+    if in_pixels or request.wire.get("size"):
         return fields | {"size": sizes.joined(request.size, "*")}
     fields["resolution"] = request_fields.tier(request, _RESOLUTIONS)
     if "-i2v" not in request.model and "kf2v" not in request.model and request.wire.get("aspect_ratio", True):
