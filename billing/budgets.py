@@ -5,8 +5,8 @@ after the organization's balance, in the order organization, project, key, user,
 pass the same limit.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -15,12 +15,9 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     bindparam,
-    case,
     delete,
-    insert,
     literal_column,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
@@ -37,34 +34,6 @@ DAY_MS: Final = 86_400_000
 MARKS: Final = (50, 80, 100)
 """Percentages of a budget that are told."""
 
-_ORDER: Final = case({"organization": 0, "project": 1, "key": 2, "user": 3}, value=budgets.c.scope)
-_ACTIVE: Final = (
-    select(budgets)
-    .where(budgets.c.organization_id == bindparam("organization"), budgets.c.archived_at.is_(None))
-    .order_by(_ORDER, budgets.c.id)
-)
-_PERIODS: Final = (
-    select(budget_periods)
-    .where(
-        tuple_(budget_periods.c.budget_id, budget_periods.c.period_start).in_(
-            bindparam("pairs", expanding=True)
-        )
-    )
-    .order_by(budget_periods.c.budget_id, budget_periods.c.period_start)
-    .with_for_update()
-)
-_COUNT: Final = (
-    update(budget_periods)
-    .where(
-        budget_periods.c.budget_id == bindparam("budget"),
-        budget_periods.c.period_start == bindparam("start", type_=BigInteger),
-    )
-    .values(
-        used=budget_periods.c.used + bindparam("more", type_=BigInteger),
-        alerted=bindparam("told"),
-        most=bindparam("cap", type_=BigInteger),
-    )
-)
 _CORRECT: Final = (
     update(budget_periods)
     .where(
@@ -78,7 +47,6 @@ _HOLDS: Final = (
     .join(budgets, budgets.c.id == budget_holds.c.budget_id)
     .where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
 )
-_HOLD: Final = insert(budget_holds)
 _COUNT_VIDEOS: Final = {
     name: make(budget_periods)
     .on_conflict_do_update(
@@ -89,31 +57,6 @@ _COUNT_VIDEOS: Final = {
     for name, make in (("sqlite", sqlite_insert), ("postgresql", postgres_insert))
 }
 _FORGET: Final = delete(budget_holds).where(budget_holds.c.subject.in_(bindparam("subjects", expanding=True)))
-
-
-@dataclass(frozen=True, slots=True)
-class Spender:
-    """Who spends below the organization."""
-
-    project_id: str
-    key_id: str
-    user: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """What one hold would count: micro-USD and milliseconds of video, at a time in milliseconds."""
-
-    subject: str
-    organization_id: str
-    spender: Spender | None
-    amount_micros: int
-    length_ms: int
-    at: int
-
-    def of_unit(self, unit: str) -> int:
-        """Read it as a budget of this unit counts."""
-        return self.amount_micros if unit == "usd" else self.length_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,104 +110,15 @@ def seconds_text(milliseconds: int) -> str:
     return f"{whole}.{rest:03d}".rstrip("0").rstrip(".")
 
 
-@dataclass(slots=True)
-class Counted:
-    """The budgets of one organization while a batch of holds is decided; nothing is written before `write`."""
-
-    active: Sequence[Any] = ()
-    used: dict[tuple[str, int], int] = field(default_factory=dict)
-    told: dict[tuple[str, int], int] = field(default_factory=dict)
-    more: dict[tuple[str, int], int] = field(default_factory=dict)
-    holds: list[dict[str, Any]] = field(default_factory=list)
-    alerts: list[BudgetAlert] = field(default_factory=list)
-    _seen: dict[str, list[tuple[Any, tuple[str, int], int]]] = field(default_factory=dict)
-
-    def refusal(self, spend: Spend) -> BudgetExceeded | None:
-        """Name the first hard budget that does not cover it."""
-        for budget, key, amount in self._of(spend):
-            if budget.hard and self.used[key] + amount > budget.amount:
-                return BudgetExceeded(budget, key[1], self.used[key])
-        return None
-
-    def take(self, spend: Spend) -> None:
-        """Count it."""
-        for budget, key, amount in self._of(spend):
-            used = self.used[key] = self.used[key] + amount
-            self.more[key] = self.more.get(key, 0) + amount
-            self.holds.append(
-                {"subject": spend.subject, "budget_id": key[0], "period_start": key[1], "amount": amount}
-            )
-            told = self.told[key]
-            if told < MARKS[-1] and (percent := mark_reached(budget.amount, used)) > told:
-                self.told[key] = percent
-                self.alerts.append(BudgetAlert(budget, key[1], percent, used))
-
-    def write(self, conn: Connection) -> None:
-        """Write what was counted. An IntegrityError if a hard budget was passed all the same: nothing stands then."""
-        by_id = {budget.id: budget for budget in self.active}
-        rows = [
-            {
-                "budget": key[0],
-                "start": key[1],
-                "more": more,
-                "told": self.told[key],
-                "cap": by_id[key[0]].amount if by_id[key[0]].hard else None,
-            }
-            for key, more in sorted(self.more.items())
-        ]
-        if rows:
-            conn.execute(_COUNT, rows)
-        if self.holds:
-            conn.execute(_HOLD, self.holds)
-
-    def _of(self, spend: Spend) -> Sequence[tuple[Any, tuple[str, int], int]]:
-        """The budgets that count it, with the period and the amount: looked up once."""
-        found = self._seen.get(spend.subject)
-        if found is None:
-            found = self._seen[spend.subject] = [
-                (budget, (budget.id, period_start(budget.period, spend.at)), spend.of_unit(budget.unit))
-                for budget in self.active
-                if _counts(budget, spend)
-            ]
-        return found
-
-
 def mark_reached(amount: int, used: int) -> int:
     """Find the highest of MARKS that `used` has reached, 0 for none."""
     return max((mark for mark in MARKS if used * 100 >= amount * mark and used > 0), default=0)
 
 
-def lock(conn: Connection, organization_id: str, spends: Sequence[Spend]) -> Counted:
-    """Read the budgets that these holds count in, and lock their periods. The balance is locked already."""
-    active = [
-        budget
-        for budget in conn.execute(_ACTIVE, {"organization": organization_id})
-        if any(_counts(budget, spend) for spend in spends)
-    ]
-    if not active:
-        return Counted()
-    moments = {spend.at - spend.at % DAY_MS for spend in spends}
-    pairs = sorted({(budget.id, period_start(budget.period, at)) for budget in active for at in moments})
-    counted = Counted(active)
-    if not _read_periods(conn, counted, pairs):
-        make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-        conn.execute(
-            make(budget_periods).on_conflict_do_nothing(),
-            [
-                {"budget_id": budget, "period_start": start, "used": 0, "alerted": 0}
-                for budget, start in pairs
-            ],
-        )
-        _read_periods(conn, counted, pairs)
-    return counted
-
-
-def _read_periods(conn: Connection, counted: Counted, pairs: Sequence[tuple[str, int]]) -> bool:
-    """Lock the periods and read them; False where one is not there yet."""
-    for row in conn.execute(_PERIODS, {"pairs": pairs}):
-        counted.used[row.budget_id, row.period_start] = row.used
-        counted.told[row.budget_id, row.period_start] = row.alerted
-    return len(counted.used) == len(pairs)
+def mark_after(amount: int, told: int) -> int | None:
+    """How much must be used for the next of MARKS after `told` percent; None after the last."""
+    mark = next((mark for mark in MARKS if mark > told), None)
+    return None if mark is None else max(1, -(-amount * mark // 100))
 
 
 def correct(conn: Connection, actual: Mapping[str, tuple[int, int | None]]) -> None:
@@ -313,14 +167,3 @@ def mark_exhausted(conn: Connection, refusal: BudgetExceeded) -> BudgetAlert | N
     if told.rowcount != 1:
         return None
     return BudgetAlert(refusal.budget, refusal.period_start, MARKS[-1], refusal.used)
-
-
-def _counts(budget: Any, spend: Spend) -> bool:
-    if budget.scope == "organization":
-        return bool(budget.scope_id == spend.organization_id)
-    who = spend.spender
-    if who is None:
-        return False
-    if budget.scope == "key":
-        return bool(budget.scope_id == who.key_id)
-    return bool(budget.scope_id == (who.project_id if budget.scope == "project" else who.user))

@@ -17,16 +17,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
 
+from billing.bulk_insert import BulkInsert
 from billing.tables import entries, lines
 
 # Built once: making a statement costs as much as running it.
 _KINDS: Final = select(entries.c.subject, entries.c.kind).where(
     entries.c.subject.in_(bindparam("subjects", expanding=True))
 )
-_ENTRIES: Final = insert(entries)
-_LINES: Final = insert(lines)
+_ENTRIES: Final = BulkInsert(
+    entries, ("id", "subject", "kind", "seq", "organization_id", "memo", "created_at")
+)
+_LINES: Final = BulkInsert(lines, ("entry_id", "account", "amount"))
 
 
 class LedgerConflict(Exception):
@@ -69,11 +72,12 @@ def append(conn: Connection, new: Sequence[Entry]) -> None:
     """Write entries; an IntegrityError for a step that was already taken."""
     if not new:
         return
-    conn.execute(
-        _ENTRIES,
+    ids = [e.id for e in new]
+    _ENTRIES(
+        conn,
         [
             {
-                "id": e.id,
+                "id": entry,
                 "subject": e.subject,
                 "kind": e.kind,
                 "seq": e.seq,
@@ -81,14 +85,14 @@ def append(conn: Connection, new: Sequence[Entry]) -> None:
                 "memo": e.memo,
                 "created_at": e.created_at,
             }
-            for e in new
+            for entry, e in zip(ids, new, strict=True)
         ],
     )
-    conn.execute(
-        _LINES,
+    _LINES(
+        conn,
         [
-            {"entry_id": e.id, "account": account, "amount": amount}
-            for e in new
+            {"entry_id": entry, "account": account, "amount": amount}
+            for entry, e in zip(ids, new, strict=True)
             for account, amount in e.amounts
         ],
     )

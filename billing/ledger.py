@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from billing import budgets, lots
+from billing import budget_holding, budgets, lots
 from billing.balance import Mode, locked_balance, move, open_balance
-from billing.budgets import BudgetAlert, BudgetExceeded, Spend, Spender
+from billing.budgets import BudgetAlert, BudgetExceeded
 from billing.entries import Entry, LedgerConflict, append, kinds_of
+from billing.holds import Hold, Spender
 
 __all__ = [
     "BudgetAlert",
@@ -49,18 +50,6 @@ class InsufficientCredit(Exception):
 
 class Suspended(Exception):
     """The organization may make nothing until it has paid, or the operator restores it. `args[0]` is the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Money to set aside for one subject (a video); `length_ms` and `spender` are what budgets count."""
-
-    subject: str
-    organization_id: str
-    amount_micros: int
-    created_at: int
-    length_ms: int = 0
-    spender: Spender | None = None
 
 
 def hold_many(
@@ -94,7 +83,7 @@ class _Purse:
     account: Any
     paid_left: int
     open_lots: lots.OpenLots
-    counted: budgets.Counted
+    counted: budget_holding.BudgetBatch
     paid: int = 0
     promotional: int = 0
 
@@ -105,7 +94,7 @@ class _Purse:
         limit = UNLIMITED if account.mode == "off" else account.credit_limit
         room = account.available + limit
         found = lots.open_lots(conn, organization_id) if account.promotional else lots.OpenLots()
-        counted = budgets.lock(conn, organization_id, [_spend(item) for item in items])
+        counted = budget_holding.lock(conn, organization_id, items)
         return cls(account, room, found, counted)
 
     def refusal(self, item: Hold) -> Exception | None:
@@ -114,7 +103,7 @@ class _Purse:
             return Suspended(self.account.suspended)
         if item.amount_micros > self.paid_left + self.open_lots.room(item.created_at):
             return InsufficientCredit("The organization's credit does not cover this video.")
-        return self.counted.refusal(_spend(item)) if self.counted.active else None
+        return self.counted.refusal(item) if self.counted.active else None
 
     def take(self, item: Hold) -> Entry:
         """Count the item and make its entry."""
@@ -124,7 +113,7 @@ class _Purse:
         self.paid += paid
         self.promotional += promotional
         if self.counted.active:
-            self.counted.take(_spend(item))
+            self.counted.take(item)
         amounts = [("held", item.amount_micros), ("customer", -paid)]
         if promotional:
             amounts.append(("promotional", -promotional))
@@ -141,17 +130,6 @@ class _Purse:
         )
         self.open_lots.write(conn)
         self.counted.write(conn)
-
-
-def _spend(item: Hold) -> Spend:
-    return Spend(
-        item.subject,
-        item.organization_id,
-        item.spender,
-        item.amount_micros,
-        item.length_ms,
-        item.created_at,
-    )
 
 
 @dataclass(frozen=True, slots=True)

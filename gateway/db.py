@@ -8,9 +8,11 @@ writer thread and a few reader threads, on PostgreSQL over asyncpg.
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+import msgspec
 from sqlalchemy import BigInteger, Connection, MetaData
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -69,6 +71,14 @@ class Database(Protocol):
     async def close(self) -> None:
         """Finish what is queued, then close every connection."""
         ...
+
+
+def json_text(value: Any) -> str:
+    """Write a JSON column. What an upstream sent may hold what strict JSON does not: lone surrogates, huge numbers."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (ValueError, OverflowError):
+        return json.dumps(value)
 
 
 def later(loop: asyncio.AbstractEventLoop, actions: Sequence[Callable[[], None]]) -> None:

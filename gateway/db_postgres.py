@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from gateway.db import BatchHandler
+from gateway.db import BatchHandler, json_text
 from gateway.db_group import Outcome, Work, run_group, settle
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class PostgresDatabase:
             pool_size=pool_size,
             max_overflow=4,
             hide_parameters=True,
+            json_serializer=json_text,
             connect_args={"server_settings": stalled},
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from gateway.clock import Clock
-from gateway.db import BatchHandler, later
+from gateway.db import BatchHandler, json_text, later
 from gateway.db_group import Outcome, TransactionLost, Work, run_group, settle
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ def sqlite_engine(path: Path, clock: Clock, *, read_only: bool = False) -> Engin
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
+        json_serializer=json_text,
         hide_parameters=True,  # an error text must not carry prompts or secrets into a log
         connect_args={"check_same_thread": False, "timeout": 30.0},
     )

@@ -30,8 +30,7 @@ class CatalogModel(ModelSpec):
     """One row of a catalogue file. What it does not say is not offered: a fact that nobody documented has no default.
 
     The row names `upstream_model`; `id` is "<provider>/<upstream_model>" unless given. Its prices are
-    `upstream_costs`, or `price = "unknown"`: then it is listed, and refuses to run while billing is on. `wire` is how
-    this upstream spells a field of the request, where its models differ: our word = its word, false = it has none.
+    `upstream_costs`, or `price = "unknown"`: then it is listed, and refuses to run while billing is on.
     """
 
     operations: frozenset[Operation] = frozenset({Operation.GENERATE})
@@ -40,7 +39,6 @@ class CatalogModel(ModelSpec):
     seconds: Lengths = ()
     sizes: tuple[str, ...] = ()
     price: Literal["unknown"] | None = None
-    wire: Mapping[str, str | bool] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = Field(min_length=1)
     as_of: date
@@ -103,10 +101,10 @@ class CatalogFile(BaseModel):
             raise ValueError(f"two models have the id '{min(twice)}'")
         if self.regions and self.regions.get(self.region or "") != self.base_url:
             raise ValueError("base_url must be that of region")
-        if unknown := set(self.env_regions.values()) - self.regions.keys():
-            raise ValueError(f"env_regions: no such region: {', '.join(sorted(unknown))}")
+        if nowhere := set(self.env_regions.values()) - self.regions.keys():
+            raise ValueError(f"env_regions: no such region: {', '.join(sorted(nowhere))}")
         for model in self.models:
-            if unknown := model.regions - self.regions.keys():
+            if unknown := set(model.regions) - self.regions.keys():
                 raise ValueError(f"model '{model.id}': no such region: {', '.join(sorted(unknown))}")
         return self
 

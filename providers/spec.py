@@ -21,9 +21,9 @@ from pydantic import (
 )
 
 from providers.contract import MediaRole, Operation, SubmitSafety
+from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
-from providers.sizes import AspectRatio, Resolution, sizes_of, words_of
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -35,8 +35,6 @@ Status = Literal["live", "preview", "retiring", "retired", "unverified"]
 """Whether the upstream still serves a model; `unverified`: its own sources disagree or say nothing."""
 
 SoundMode = Literal["none", "optional", "always"]
-
-_PARAMETERS_WHEN_OMITTED: Final = frozenset({"seed", "n"})
 
 _SIZE = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
 
@@ -64,6 +62,8 @@ class ModelSpec(BaseModel):
     the picture has the shape of the input, `size` chooses its resolution alone. `frames`: the pixels that an upstream
     makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
     resolution, where it is shorter than at others. `regions` empty means everywhere.
+    `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
+    has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,7 +75,7 @@ class ModelSpec(BaseModel):
     roles: frozenset[MediaRole] = frozenset({MediaRole.FIRST_FRAME, MediaRole.SOURCE, MediaRole.EXTEND_FROM})
     required_roles: frozenset[MediaRole] = frozenset()
     needs_handle: frozenset[Operation] = frozenset()
-    parameters: frozenset[str] = _PARAMETERS_WHEN_OMITTED
+    parameters: frozenset[str] = frozenset({"seed", "n"})
     audio: SoundMode | None = None
     seconds: Lengths = (Decimal(4), Decimal(8), Decimal(12))
     default_seconds: Decimal | None = None
@@ -112,6 +112,7 @@ class ModelSpec(BaseModel):
     shutdown_date: Day | None = None
     replacement: str | None = None
     regions: frozenset[str] = frozenset()
+    wire: Mapping[str, str | bool] = Field(default_factory=dict)
     source: str | None = None
     as_of: date | None = None
     confidence: Confidence | None = None
@@ -128,7 +129,7 @@ class ModelSpec(BaseModel):
             with suppress(ValueError, TypeError):  # the field's own check says what is wrong with it
                 data["sizes"] = sizes_of(data)
         if data.get("audio") == "optional":
-            data["parameters"] = [*data.get("parameters", _PARAMETERS_WHEN_OMITTED), "audio"]
+            data["parameters"] = [*data.get("parameters", cls.model_fields["parameters"].default), "audio"]
         elif data.get("audio") is not None:
             data.setdefault("default_audio", data["audio"] == "always")
         return data
@@ -139,6 +140,13 @@ class ModelSpec(BaseModel):
         for size in value:
             if not _SIZE.fullmatch(size):
                 raise ValueError(f"'{size}' is not WIDTHxHEIGHT in pixels")
+        return value
+
+    @field_validator("max_seconds_at")
+    @classmethod
+    def _known_resolutions(cls, value: Mapping[str, Decimal], info: ValidationInfo) -> Any:
+        if unknown := value.keys() - set(info.data.get("resolutions", ())):
+            raise ValueError(f"not among the resolutions: {', '.join(sorted(unknown))}")
         return value
 
     @field_validator("frames")
@@ -214,14 +222,22 @@ class ModelSpec(BaseModel):
         """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
         return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
 
+    def lengths_of(self, operation: Operation) -> tuple[Decimal, ...]:
+        """List the lengths on offer; those of an extension are what it adds."""
+        return (self.extension_seconds or self.seconds) if operation is Operation.EXTEND else self.seconds
+
+    def longest_at(self, size: str) -> Decimal | None:
+        """Give the longest video of a size where that is shorter than of others."""
+        return self.max_seconds_at.get(self.words_of(size)[0] or "")
+
     @property
     def seconds_when_omitted(self) -> Decimal:
-        """The length made when the client names none."""
+        """The length made when the client names none; only of a model that generates."""
         return self.default_seconds or self.seconds[0]
 
     @property
     def size_when_omitted(self) -> str:
-        """The size made when the client names none: 720x1280 where offered, as OpenAI's default."""
+        """The size made when the client names none: 720x1280 where offered, as OpenAI's default; as above."""
         if self.default_size:
             return self.default_size
         return "720x1280" if "720x1280" in self.sizes else self.sizes[0]

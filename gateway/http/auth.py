@@ -5,7 +5,6 @@ from typing import Any, Final, cast
 
 import structlog
 from litestar import Request
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -97,11 +96,11 @@ def bearer_token(authorization: bytes | None) -> str:
 
 
 def _with_headers(send: Send, headers: Mapping[str, str]) -> Send:
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+
     async def send_with(message: Message) -> None:
         if message["type"] == "http.response.start":
-            answer = MutableScopeHeaders.from_message(message)
-            for name, value in headers.items():
-                answer[name] = value
+            message["headers"] = [*message["headers"], *raw]
         await send(message)
 
     return send_with

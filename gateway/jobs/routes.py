@@ -7,6 +7,7 @@ from gateway.jobs.context import JobContext
 from gateway.videos.routing import Route
 from gateway.videos.stored import StoredMedia, StoredRequest
 from providers.contract import Handle, MediaInput, Operation, VideoRequest
+from providers.spec import ModelSpec
 
 
 def routes_of(ctx: JobContext, video: Any, request: StoredRequest) -> list[Route]:
@@ -35,9 +36,10 @@ def video_request(
     request: StoredRequest,
     *,
     source: Handle | None,
-    deadline_seconds: float,
+    spec: ModelSpec,
 ) -> VideoRequest:
     """The explicit request of one attempt. Addresses of its inputs live as long as its job may take."""
+    resolution, aspect_ratio = spec.words_of(request.size)
     return VideoRequest(
         attempt_id=attempt.id,
         idempotency_key=attempt.idempotency_key,
@@ -46,11 +48,16 @@ def video_request(
         prompt=video.prompt or "",
         seconds=request.seconds,
         size=request.size,
-        media=tuple(_media(ctx, video.id, n, item, deadline_seconds) for n, item in enumerate(request.media)),
+        media=tuple(
+            _media(ctx, video.id, n, item, spec.deadline_seconds) for n, item in enumerate(request.media)
+        ),
         parameters=request.parameters,
         provider_options=request.provider_options,
         source=source,
         callback_url=ctx.callback_url(attempt.id),
+        resolution=resolution,
+        aspect_ratio=aspect_ratio,
+        wire=spec.wire,
     )
 
 

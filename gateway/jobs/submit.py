@@ -178,7 +178,7 @@ async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest, route: Ro
         job.rows.attempt,
         request,
         source=source,
-        deadline_seconds=route.spec.deadline_seconds,
+        spec=route.spec,
     )
 
 

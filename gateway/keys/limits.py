@@ -9,6 +9,7 @@ from gateway.principal import Principal
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
+    from limits import RateLimitItem
     from limits.aio.strategies import FixedWindowRateLimiter
 
 LimitKind = Literal["create", "read"]
@@ -22,6 +23,7 @@ class RequestLimits:
     def __init__(self, settings: Settings) -> None:
         self._reads_per_minute = settings.limits.reads_per_minute
         self._windows: FixedWindowRateLimiter | None = None
+        self._items: dict[int, RateLimitItem] = {}
 
     async def check(self, principal: Principal, kind: LimitKind) -> Mapping[str, str]:
         """Count one request; the answer's x-ratelimit headers. RateLimited with Retry-After when it is too many.
@@ -41,10 +43,8 @@ class RequestLimits:
         return _NO_HEADERS
 
     async def _count(self, allowed: int, kind: LimitKind, who: str) -> Mapping[str, str]:
-        from limits import RateLimitItemPerMinute  # noqa: PLC0415  (10 MB that unlimited keys do not need)
-
         windows = self._opened()
-        item = RateLimitItemPerMinute(allowed)
+        item = self._items.get(allowed) or self._item(allowed)
         accepted = await windows.hit(item, kind, who)
         stats = await windows.get_window_stats(item, kind, who)
         wait = stats.reset_time - time.time()
@@ -56,10 +56,15 @@ class RequestLimits:
             return headers
         raise RateLimited(_message(allowed, kind, who), retry_after=wait, headers=headers)
 
+    def _item(self, allowed: int) -> "RateLimitItem":
+        from limits import RateLimitItemPerMinute  # noqa: PLC0415  (10 MB that unlimited keys do not need)
+
+        return self._items.setdefault(allowed, RateLimitItemPerMinute(allowed))
+
     def _opened(self) -> "FixedWindowRateLimiter":
         if self._windows is None:
-            from limits.aio.storage import MemoryStorage  # noqa: PLC0415  (see _count)
-            from limits.aio.strategies import FixedWindowRateLimiter  # noqa: PLC0415  (see _count)
+            from limits.aio.storage import MemoryStorage  # noqa: PLC0415  (see _item)
+            from limits.aio.strategies import FixedWindowRateLimiter  # noqa: PLC0415  (see _item)
 
             self._windows = FixedWindowRateLimiter(MemoryStorage())
         return self._windows

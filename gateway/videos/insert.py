@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from billing.budgets import count_videos, mark_exhausted, period_end, period_start
+from billing.bulk_insert import BulkInsert
 from billing.ledger import (
     BudgetAlert,
     BudgetExceeded,
@@ -32,8 +33,29 @@ from gateway.videos.view import PUBLIC_COLUMNS, Row
 RETRY_WINDOW_MS: Final = 30 * 60 * 1000
 """How long after its first create an SDK's retry may still claim it."""
 
-_INSERT_VIDEOS = insert(videos).values(deadline=now_ms() + bindparam("deadline_in"))
-_INSERT_JOBS = insert(jobs).values(due=now_ms())
+_INSERT_VIDEOS: Final = BulkInsert(
+    videos,
+    (
+        *(
+            "id",
+            "organization_id",
+            "project_id",
+            "key_id",
+            "group_id",
+            "operation",
+            "model",
+            "prompt",
+            "seconds",
+        ),
+        *("size", "source_video_id", "request", "state", "progress", "version", "cancel_requested"),
+        *("created_at", "user_ref", "metadata", "warnings", "hold_micros", "cost_status", "fingerprint"),
+        "retry_claims",
+    ),
+    deadline=now_ms() + bindparam("deadline_in"),
+)
+_INSERT_JOBS: Final = BulkInsert(
+    jobs, ("id", "kind", "state", "priority", "lease_until", "fence", "tries"), due=now_ms()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +109,8 @@ def insert_videos(conn: Connection, items: Sequence[NewVideos]) -> list[_Result]
             results[n] = refused
     if accepted:
         jobs_of = _queued(conn, accepted)
-        conn.execute(_INSERT_VIDEOS, [row for item in accepted for row in item.rows])
-        conn.execute(_INSERT_JOBS, [job for group in jobs_of for job in group])
+        _INSERT_VIDEOS(conn, [row for item in accepted for row in item.rows])
+        _INSERT_JOBS(conn, [job for group in jobs_of for job in group])
         enqueue_budget_alerts(conn, alerts, accepted[0].created_at)
     return results
 

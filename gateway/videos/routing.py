@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from billing.exchange import next_change
@@ -19,6 +19,7 @@ BUILT_IN_ALIASES: Final = frozenset(
 """OpenAI's closed models: unmodified clients go on with the default model until the operator maps these names."""
 
 _LISTED: Final = 10
+_NOTICE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,11 @@ class Route:
         return self.upstream.options.get("dialect") == "local"
 
     def retired(self, today: date) -> bool:
-        """Whether the upstream's shutdown date has come."""
+        """Whether the upstream has shut the model down, or its shutdown date has come."""
         shutdown = self.spec.shutdown_date
-        return shutdown is not None and date.fromisoformat(shutdown) <= today
+        return self.spec.status == "retired" or (
+            shutdown is not None and date.fromisoformat(shutdown) <= today
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,11 @@ class Model:
         dates = [route.spec.shutdown_date for route in self.routes]
         known = [day for day in dates if day is not None]
         return max(known) if len(known) == len(dates) else None
+
+    @property
+    def replacement(self) -> str | None:
+        """What the preferred route says to use instead."""
+        return self.routes[0].spec.replacement
 
 
 def _today() -> date:
@@ -182,12 +190,16 @@ class Catalogue:
             )
         routes = _open_routes(found, today)
         if not routes:
-            raise NotFound(
-                f"The model '{name}' was shut down on {found.shutdown_date}; GET /v1/models lists its successors.",
-                param=param,
-                code="model_not_found",
-            )
+            raise NotFound(_farewell(found), param=param, code="model_not_found")
         return found if len(routes) == len(found.routes) else Model(found.id, routes)
+
+    def warnings(self, model: Model) -> list[str]:
+        """Tell that a model is shut down within thirty days, and what replaces it."""
+        day = model.shutdown_date
+        if day is None or date.fromisoformat(day) - self._today() > _NOTICE:
+            return []
+        instead = f" Use '{model.replacement}' instead." if model.replacement else ""
+        return [f"The model '{model.id}' is shut down on {day}.{instead}"]
 
     def find(self, model: str) -> tuple[Route, ...]:
         """List the routes of an exact name, retired or withdrawn or not (running jobs go on); () for an unknown one."""
@@ -249,6 +261,14 @@ class Catalogue:
 def listed(names: list[str]) -> list[str]:
     """Shorten a list of names for a message."""
     return [*names[:_LISTED], f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else names
+
+
+def _farewell(model: Model) -> str:
+    day = f" on {model.shutdown_date}" if model.shutdown_date else ""
+    instead = (
+        f"use '{model.replacement}' instead" if model.replacement else "GET /v1/models lists its successors"
+    )
+    return f"The model '{model.id}' was shut down{day}; {instead}."
 
 
 def _open_routes(model: Model, today: date) -> tuple[Route, ...]:
