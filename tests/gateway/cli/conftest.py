@@ -21,7 +21,13 @@ def run_command(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ONEREEL_")}
     return subprocess.run(
         [ONEREEL, *arguments],
-        env={**inherited, "ONEREEL_LOCAL__ENABLED": "false", "ONEREEL_PORT": "0", **(env or {})},
+        env={
+            **inherited,
+            "ONEREEL_LOCAL__ENABLED": "false",
+            "ONEREEL_UPSTREAMS_FROM_ENV": "false",
+            "ONEREEL_PORT": "0",
+            **(env or {}),
+        },
         cwd=folder,
         input=stdin,
         capture_output=True,
