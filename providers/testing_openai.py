@@ -5,7 +5,7 @@ Documented choices: character clips are uploaded with the create as parts `chara
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Final
 
@@ -23,8 +23,8 @@ class OpenAIFake(FakeProvider):
 
     mount = "v1"
     honours_keys = True
-    types = ("openai_compatible", "local")
-    routes = (
+    types: ClassVar[tuple[str, ...]] = ("openai_compatible", "local")
+    routes: ClassVar[Sequence[tuple[str, str, str]]] = (
         ("GET", "/models", "models"),
         ("POST", "/videos", "create"),
         ("GET", "/videos", "list"),
@@ -103,13 +103,15 @@ class OpenAIFake(FakeProvider):
 
     async def shown(self, request: Request, job: Job, state: str) -> Answer:
         """The video object, with OpenAI's header for the next poll."""
-        video = self.state.shown(job, request.foreign)
-        if state == "unknown_state":
-            video["status"] = "hibernating"
-        answer = as_json(video)
+        answer = as_json(self.video(request, job, state))
         if self.state.config.poll_after_ms is not None:
             answer.headers["openai-poll-after-ms"] = str(self.state.config.poll_after_ms)
         return answer
+
+    def video(self, request: Request, job: Job, state: str) -> dict[str, Any]:
+        """The video object."""
+        video = self.state.shown(job, request.foreign)
+        return video | {"status": "hibernating"} if state == "unknown_state" else video
 
     def error(self, status: int, code: Any, message: str) -> Answer:
         """OpenAI's envelope."""
@@ -164,7 +166,7 @@ class OpenAIFake(FakeProvider):
         ids = [job.id for job in jobs]
         start = ids.index(request.query["after"]) + 1 if request.query.get("after") in ids else 0
         limit = int(request.query.get("limit", "20"))
-        page = [self.state.shown(job, "") for job in jobs[start : start + limit]]
+        page = [self.video(request, job, "") for job in jobs[start : start + limit]]
         ends = {"first_id": page[0]["id"] if page else None, "last_id": page[-1]["id"] if page else None}
         return as_json({"object": "list", "data": page, **ends, "has_more": start + limit < len(jobs)})
 

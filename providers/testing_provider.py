@@ -3,6 +3,7 @@
 A provider's own fake declares its `routes`, its words for states and errors, and nothing else.
 """
 
+import asyncio
 import json
 import re
 import time
@@ -60,6 +61,10 @@ class FakeProvider:
     # for the conformance suite
     types: ClassVar[tuple[str, ...]] = ()
     """Upstream types that this fake stands for; none means its mount."""
+    upstream_type: ClassVar[str] = ""
+    """Type of the upstream in front of it, where that is not the one it stands for: a dialect's is its adapter's."""
+    answers_when_done: ClassVar[bool] = False
+    """Whether a create is answered only when the job has ended."""
     credential: ClassVar[str] = "sk-conformance-credential"
     credential_header: ClassVar[tuple[str, str]] = ("authorization", "Bearer ")
     """The header that proves the account, and what stands before the credential."""
@@ -174,6 +179,8 @@ class FakeProvider:
         self.state.add(job)
         if job.callback_url:
             self.server.call_back(job)
+        if self.answers_when_done:
+            await asyncio.sleep(max(0.0, job.ready - time.time()))
         answer = await self.created(request, job)
         await self.server.sleep(self.state.config.answer_delay_ms)
         return self._spoilt(self.state.strike("answer", faults, asked.prompt), answer)

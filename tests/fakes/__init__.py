@@ -44,7 +44,7 @@ class FakeProviders(FakeUpstream):
         options = {name: self._placed(value) for name, value in fake.options.items()}
         values: dict[str, Any] = {
             "name": type_.replace("_", "-"),
-            "type": type_,
+            "type": fake.upstream_type or type_,
             "base_url": f"{self.origin}/{fake.mount}{fake.base_path}",
             "api_key": fake.credential,
             "options": options,

@@ -70,7 +70,7 @@ class Examined:
 
 
 def test_every_adapter_is_examined() -> None:
-    assert set(adapter_factories()) == set(fakes())
+    assert set(adapter_factories()) <= set(fakes())  # which have dialects of an adapter, too
 
 
 @pytest.mark.parametrize("name", sorted(fakes()))
@@ -93,8 +93,8 @@ async def test_a_video_from_prompt_to_bytes(examined: Examined) -> None:
     examined.fake.config(run_seconds=[0.2, 0.2])
     handle = await examined.submitted()
     seen = await examined.adapter.poll(handle)
-    assert isinstance(seen, Running)
-    assert seen.progress is None or 0 <= seen.progress <= 100
+    assert isinstance(seen, Completed if examined.provider.answers_when_done else Running)
+    assert isinstance(seen, Completed) or seen.progress is None or 0 <= seen.progress <= 100
     assert (await examined.downloaded(handle))[4:8] == b"ftyp"
     assert examined.fake.stats()["jobs"] == 1
 
