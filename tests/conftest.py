@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
-LONG = frozenset({"test_schemathesis.py", "test_chaos.py", "test_settle_statements.py"})
+LONG = frozenset({"test_schemathesis.py", "test_chaos.py", "test_overspending.py", "test_whole_way.py"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
