@@ -3,14 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
-from litestar.params import PathParameter
+from litestar.params import PathParameter, QueryParameter
 
 from gateway.billing import forms, view
 from gateway.billing.service import BillingService, Page
+from gateway.errors import BadRequest
 from gateway.http.accept import Json, accept
 from gateway.http.auth import requires
+from gateway.http.csv_answer import CSV, Form, csv_answer, provide_csv_form
 from gateway.http.openapi import documented
 from gateway.http.pagination import PageRequest, list_envelope, provide_page
 from gateway.idempotency.service import Idempotency
@@ -21,6 +23,12 @@ from gateway.principal import Principal, Scope
 AnyRequest = Request[Any, Any, Any]
 BudgetId = Annotated[str, PathParameter(description="The budget's id.", max_length=64)]
 OrganizationId = Annotated[str, PathParameter(description="The organization's id.", max_length=64)]
+Payer = Annotated[
+    str | None,
+    QueryParameter(
+        min_length=1, max_length=64, description="Of another organization than your own: operators only."
+    ),
+]
 
 _PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
 _READ: Final = requires(Scope.BILLING_READ)
@@ -57,18 +65,25 @@ class BillingController(Controller):
     @get(
         "/ledger",
         opt=_READ,
-        dependencies=_PAGE,
-        operation_class=documented(answer=view.LedgerList),
+        dependencies={**_PAGE, "chosen": Provide(provide_csv_form, sync_to_thread=False)},
+        operation_class=documented(answer=view.LedgerList, media=(CSV,)),
         summary="List ledger entries",
     )
     async def ledger(
         self,
+        request: AnyRequest,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
         page: NamedDependency[PageRequest],
-    ) -> Json:
-        """List every step of the books: holds, captures, releases, credit."""
-        return _listed(await billing.ledger(principal, _query(page)))
+        chosen: NamedDependency[Form],
+    ) -> Response[Any]:
+        """List every step of the books: holds, captures, releases, credit; as CSV one row per line of an entry."""
+        if chosen == "json":
+            return Response(_listed(await billing.ledger(principal, _query(page))))
+        if "limit" in request.query_params:
+            raise BadRequest("A file has the whole list: leave out 'limit'.", param="limit")
+        lines = await billing.ledger_csv(principal, page.after, descending=page.descending)
+        return csv_answer(lines, "ledger")
 
     @get(
         "/credits",
@@ -82,9 +97,10 @@ class BillingController(Controller):
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
         page: NamedDependency[PageRequest],
+        organization: Payer = None,
     ) -> Json:
         """List the credit that the operator gave."""
-        return _listed(await billing.credits(principal, _query(page)))
+        return _listed(await billing.credits(principal, _query(page), organization))
 
     @post(
         "/credits",

@@ -1,17 +1,13 @@
 """Query parameters of usage and costs: OpenAI's names; lists repeated, as name[], or separated by commas."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 from litestar import Request
 from litestar.params import QueryParameter
 
-from gateway.errors import BadRequest
 from gateway.usage.query import COSTS, LATEST, MOST_VALUES, USAGE, Asked, Report
 
 AnyRequest = Request[Any, Any, Any]
-Form = Literal["json", "csv", "focus"]
-CSV: Final = "text/csv"
 
 _LIST_LENGTH: Final = 2000
 StartTime = Annotated[
@@ -40,12 +36,6 @@ Values = Annotated[list[str] | None, _listing("Count only these.")]
 def _width(report: Report) -> Any:
     return QueryParameter(
         description="Length of a bucket, in UTC.", schema_extra={"enum": list(report.limits)}
-    )
-
-
-def _form(*names: str) -> Any:
-    return QueryParameter(
-        name="format", description="json, or a file of the whole range.", schema_extra={"enum": list(names)}
     )
 
 
@@ -99,31 +89,6 @@ def provide_costs(
         "line_items": line_items,
     }
     return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
-
-
-def provide_usage_form(request: AnyRequest, form: Annotated[str | None, _form("json", "csv")] = None) -> Form:
-    """Read the form of the answer: the dependency `chosen`."""
-    return _chosen(request, form, ("json", "csv"))
-
-
-def provide_costs_form(
-    request: AnyRequest, form: Annotated[str | None, _form("json", "csv", "focus")] = None
-) -> Form:
-    """Read the form of the answer: the dependency `chosen`."""
-    return _chosen(request, form, ("json", "csv", "focus"))
-
-
-def _chosen(request: AnyRequest, form: str | None, known: Sequence[Form]) -> Form:
-    if form is None:
-        return (
-            "csv"
-            if request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip() == CSV
-            else "json"
-        )
-    for each in known:
-        if form == each:
-            return each
-    raise BadRequest(f"Invalid value for 'format': use {' or '.join(known)}.", param="format")
 
 
 def join_lists(request: AnyRequest, named: dict[str, list[str] | None]) -> dict[str, list[str]]:
