@@ -73,7 +73,7 @@ _ERRORS: Final = ErrorTable(
 _REASONS: Final = ErrorTable(
     codes={
         **_COMMON,
-        "RequestLimitExceeded|ResourceInsufficient|InternalError": ErrorKind.PROVIDER_UNAVAILABLE,
+        "RequestLimitExceeded|ResourceInsufficient|InternalError|FailedOperation": ErrorKind.PROVIDER_UNAVAILABLE,
         "OperationCanceled": ErrorKind.CANCELLED,
         _INVALID: ErrorKind.INVALID_REQUEST,
     }

@@ -54,7 +54,9 @@ class Fake(FakeProvider):
 
     def asked(self, request: Request) -> Asked:
         """Read a create. Vidu models speak in aspect ratios, CogVideoX in pixels."""
-        body = request.fields
+        body = {
+            name: value for name, value in request.fields.items() if value is not None
+        }  # its SDKs send null
         model, images = body["model"], body.get("image_url")
         vidu = model.startswith("vidu")
         if len(body["prompt"]) > (1500 if vidu else 512):

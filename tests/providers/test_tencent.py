@@ -191,6 +191,7 @@ def test_codes_of_a_call(code: str, kind: ErrorKind | None) -> None:
     ("code", "kind"),
     [
         ("RequestLimitExceeded", ErrorKind.PROVIDER_UNAVAILABLE),
+        ("FailedOperation", ErrorKind.PROVIDER_UNAVAILABLE),
         ("OperationCanceled", ErrorKind.CANCELLED),
         ("InvalidParameter.VoilationContent", ErrorKind.MODERATION_BLOCKED),
         ("InvalidParameterValue", ErrorKind.INVALID_REQUEST),
