@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from gateway.http.auth import requires
 from gateway.http.csv_answer import CSV, Form, csv_answer, provide_csv_form, provide_focus_form
 from gateway.http.openapi import documented
-from gateway.http.usage_parameters import provide_costs, provide_usage
+from gateway.http.usage_parameters import ASKED_COSTS, ASKED_USAGE
 from gateway.principal import Principal, Scope
 from gateway.usage.query import Asked
 from gateway.usage.service import UsageService
@@ -107,7 +107,7 @@ class UsageController(Controller):
     @get(
         "/videos",
         dependencies={
-            "asked": Provide(provide_usage, sync_to_thread=False),
+            **ASKED_USAGE,
             "chosen": Provide(provide_csv_form, sync_to_thread=False),
         },
         operation_class=documented(answer=UsagePage, media=(CSV,)),
@@ -135,7 +135,7 @@ class CostsController(Controller):
 
     @get(
         dependencies={
-            "asked": Provide(provide_costs, sync_to_thread=False),
+            **ASKED_COSTS,
             "chosen": Provide(provide_focus_form, sync_to_thread=False),
         },
         operation_class=documented(answer=CostPage, media=(CSV,)),

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from providers import answers, content_roles, request_fields, results
-from providers.answers import Response
 from providers.contract import (
     Account,
     Completed,
@@ -33,23 +32,17 @@ from providers.state_table import StateTable
 PROVIDER: Final = "ark"
 
 _TASKS: Final = "/contents/generations/tasks"
-_MAX_DATA_URI: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
+_MAX_FILE: Final = 20 * 1024 * 1024  # our own limits: what is not sent by address is in the request's memory
+_MAX_TOGETHER: Final = 48 * 1024 * 1024
 _MOST: Final = {"image": 9, "video": 3, "audio": 3}
 _RESOLUTIONS: Final = ("480p", "720p", "1080p", "4k")
 _RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
-_SERVICE_TIERS: Final = ("default", "flex")
-
-
-def _service_tier(value: Any) -> dict[str, Any]:
-    if value not in _SERVICE_TIERS:
-        request_fields.refuse("service_tier", f"it is one of {', '.join(_SERVICE_TIERS)}")
-    return {"service_tier": value}
-
-
 _PARAMETERS: Final[Mapping[str, request_fields.Write]] = {
     "seed": "seed",
     "audio": "generate_audio",
-    "service_tier": _service_tier,
+    "service_tier": request_fields.choice(
+        "service_tier", "service_tier", {"default": "default", "flex": "flex"}
+    ),
 }
 _FLAG: Final = re.compile(
     r"(?<!\S)--(rs|resolution|rt|ratio|dur|duration|frames|fps|framespersecond|seed|cf|camerafixed|wm|watermark)\b",
@@ -66,6 +59,7 @@ _STATES: Final = StateTable(
     },
 )
 _ERRORS: Final = ErrorTable(
+    in_success=False,
     codes={
         r".*(SensitiveContentDetected|RiskDetection)(\..*)?": ErrorKind.MODERATION_BLOCKED,
         r"(Invalid|Missing)Parameter(\..*)?": ErrorKind.INVALID_REQUEST,
@@ -86,7 +80,7 @@ class Ark:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_refused)
+        self._http = http.account(account, errors=_ERRORS)
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the task: exactly one request. Raises ProviderError."""
@@ -95,7 +89,7 @@ class Ark:
             request_fields.refuse("prompt", f"'{flag[0]}' would change the video; use the field of that name")
         body: dict[str, Any] = {
             "model": request.model,
-            "content": await content_roles.content(request, _MOST, _MAX_DATA_URI),
+            "content": await content_roles.content(request, _MOST, _MAX_FILE, _MAX_TOGETHER),
             "resolution": request_fields.tier(request, _RESOLUTIONS),
             "duration": request_fields.whole_seconds(request),
             **request_fields.parameters(request, _PARAMETERS),
@@ -148,10 +142,6 @@ class Ark:
 
     async def _task(self, handle: Handle) -> dict[str, Any]:
         return (await self._http.request("GET", _path(handle), timeout=30)).object()
-
-
-def _refused(response: Response) -> ProviderError | None:
-    return None if 200 <= response.status < 300 else _ERRORS(response)
 
 
 def _completed(task: Mapping[str, Any]) -> Completed | Failed:

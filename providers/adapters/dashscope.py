@@ -33,7 +33,8 @@ from providers.state_table import StateTable
 
 PROVIDER: Final = "dashscope"
 
-_MAX_DATA_URI: Final = 20 * 1024 * 1024 * 3 // 4  # the limit counts the encoded text
+_MAX_FILE: Final = 20 * 1024 * 1024 * 3 // 4  # the limits count the encoded text
+_MAX_TOGETHER: Final = 62 * 1024 * 1024 * 3 // 4  # 64 MiB with all the rest of the request
 _OLD: Final = re.compile(r"wan2\.[0-6]-|wanx")
 _FROM_TEXT_OR_REFERENCES: Final = re.compile(r"-[tr]2v")
 _MOST: Final = {"image": 10, "video": 5, "audio": 5}
@@ -142,7 +143,8 @@ def _shape(request: VideoRequest) -> dict[str, Any]:
     if request.operation is Operation.EDIT:  # as long as its source, in the smallest resolution that holds it
         return fields | {"resolution": "720P" if min(sizes.pixels(request.size)) <= 720 else "1080P"}
     fields["duration"] = request_fields.whole_seconds(request)
-    if _OLD.match(request.model) and _FROM_TEXT_OR_REFERENCES.search(request.model):
+    in_pixels = _OLD.match(request.model) and _FROM_TEXT_OR_REFERENCES.search(request.model)
+    if in_pixels or request.wire.get("size"):
         return fields | {"size": sizes.joined(request.size, "*")}
     fields["resolution"] = request_fields.tier(request, _RESOLUTIONS)
     if "-i2v" not in request.model and "kf2v" not in request.model and request.wire.get("aspect_ratio", True):
@@ -158,7 +160,8 @@ async def _files(request: VideoRequest) -> dict[str, Any]:
         ordered = [*files[MediaRole.SOURCE], *files[MediaRole.REFERENCE]]
     else:
         ordered = content_roles.frames_or_references(request, _MOST)
-    named = [(item, await media_forms.address_or_data(item, _MAX_DATA_URI)) for item in ordered]
+    urls = await media_forms.addresses_or_data(ordered, _MAX_FILE, _MAX_TOGETHER)
+    named = list(zip(ordered, urls, strict=True))
     if _OLD.match(request.model):
         return _fields_of_their_own(request.model, named)
     return {"media": [{"type": _type(item), "url": url} for item, url in named]} if named else {}

@@ -1,6 +1,6 @@
-"""Luma's Agents API (ray-3.2): generations with presigned results.
+"""Luma: generations by the Agents API (ray-3.2), or by the older Dream Machine API (ray-2) where base_url names it.
 
-The older Dream Machine API has another host, other keys and other requests: it is not served here.
+Unverified, from memory: what Dream Machine answers to errors, and that each reading signs a result's address anew.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,7 @@ _MAX_IMAGE: Final = (
 )  # these two are our own limits: the whole file is in the request's memory
 _MAX_VIDEO: Final = 50 * 1024 * 1024
 _RATIOS: Final = ("3:1", "2:1", "21:9", "16:9", "4:3", "3:2", "1:1", "3:4", "2:3", "9:16", "1:2", "1:3")
-_RESOLUTIONS: Final = ("360p", "540p", "720p", "1080p")
-_LENGTHS: Final = (5, 10)
+_DREAM_RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "21:9", "9:21")
 _FRAMES_PER_SECOND: Final = 24
 _FILES: Final[Mapping[Operation, Mapping[MediaRole, int]]] = {
     Operation.GENERATE: {MediaRole.FIRST_FRAME: 1, MediaRole.LAST_FRAME: 1},
@@ -43,7 +42,7 @@ _FILES: Final[Mapping[Operation, Mapping[MediaRole, int]]] = {
 }
 _STATES: Final = StateTable(
     queued=("queued",),
-    running=("processing",),
+    running=("processing", "dreaming"),
     completed=("completed",),
     failed={"failed": ErrorKind.PROVIDER_ERROR},
 )
@@ -56,40 +55,31 @@ _ERRORS: Final = ErrorTable(
         "image_too_large|unsupported_format|corrupt_input": ErrorKind.INPUT_MEDIA,
         "invalid_request": ErrorKind.INVALID_REQUEST,
         "rate_limited": ErrorKind.RATE_LIMITED,
-        "generation_failed|output_not_found": ErrorKind.PROVIDER_ERROR,
     },
+    words={"moderat": ErrorKind.MODERATION_BLOCKED},  # Dream Machine has no codes
 )
 
 
 class Luma:
-    """One key of the Agents API."""
+    """One key, of one of the two APIs."""
 
     poll_interval: ClassVar[float] = 5.0
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        if "/dream-machine" in account.base_url:
-            raise ValueError(
-                f"upstream '{account.name}': the Dream Machine API is not supported; use the Agents API, "
-                "https://agents.lumalabs.ai/v1, with a key of its own"
-            )
+        self._dreams = "/dream-machine/" in account.base_url
         self._http = http.account(account, errors=_ERRORS)
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the generation: exactly one request. Raises ProviderError."""
-        request_fields.operation(request, *_FILES)
+        request_fields.operation(request, *_DREAMS if self._dreams else _KINDS)
         files = request_fields.media(request, _FILES[request.operation])
-        body = request_fields.merged(
-            {
-                "model": request.model,
-                "prompt": request.prompt,
-                **request_fields.parameters(request, {}),
-                **await _KINDS[request.operation](request, files),
-            },
-            request.provider_options,
-        )
+        write = _dream if self._dreams else _KINDS[request.operation]
+        body = {"model": request.model, "prompt": request.prompt, **await write(request, files)}
+        body = request_fields.merged(body | request_fields.parameters(request, {}), request.provider_options)
+        path = "/generations/video" if self._dreams else "/generations"
         with answers.creating():
-            answer = await self._http.request("POST", "/generations", json=body)
+            answer = await self._http.request("POST", path, json=body)
         return Submitted({"id": answers.required(answer.object(), "id")})
 
     async def poll(self, handle: Handle) -> Status:
@@ -103,7 +93,7 @@ class Luma:
             case "completed":
                 made = generation.get("output") or []
                 urls = [output.get("url") for output in made if answers.found(output, "type") == "video"]
-                return results.at_address(urls[0] if urls else None)
+                return results.at_address([*urls, answers.found(generation, "assets", "video")][0])
             case state:
                 return Running(queued=state == "queued")
 
@@ -117,20 +107,22 @@ Files = Mapping[MediaRole, list[MediaInput]]
 
 async def _video(request: VideoRequest, files: Files) -> dict[str, Any]:
     """Frames are keyframes: only those go with every length."""
-    video: dict[str, Any] = {"duration": _duration(request), "resolution": _resolution(request)}
     places = {MediaRole.FIRST_FRAME: 0, MediaRole.LAST_FRAME: int(request.seconds) * _FRAMES_PER_SECOND}
     pinned = [(place, item) for role, place in places.items() for item in files[role]]
+    frames: dict[str, Any] = {}
     if pinned:
-        video["keyframes"] = [await _image(item) for _, item in pinned]
-        video["keyframe_indexes"] = [place for place, _ in pinned]
-    return {"type": "video", "aspect_ratio": request_fields.aspect_ratio(request, _RATIOS), "video": video}
+        frames["keyframes"] = [await _reference(item, _MAX_IMAGE) for _, item in pinned]
+        frames["keyframe_indexes"] = [place for place, _ in pinned]
+    ratio = request_fields.aspect_ratio(request, _RATIOS)
+    video = {"duration": _duration(request, 5, 10), "resolution": _resolution(request), **frames}
+    return {"type": "video", "aspect_ratio": ratio, "video": video}
 
 
 async def _edit(request: VideoRequest, files: Files) -> dict[str, Any]:
     """An edit has the length and the shape of its source."""
     video: dict[str, Any] = {"resolution": _resolution(request)}
-    if first := files[MediaRole.FIRST_FRAME]:
-        video["start_frame"] = await _image(first[0])
+    for first in files[MediaRole.FIRST_FRAME]:
+        video["start_frame"] = await _reference(first, _MAX_IMAGE)
     if request.source:
         return {"type": "video_edit", "source": {"generation_id": request.source["id"]}, "video": video}
     if not files[MediaRole.SOURCE]:
@@ -141,33 +133,50 @@ async def _edit(request: VideoRequest, files: Files) -> dict[str, Any]:
 
 async def _extension(request: VideoRequest, files: Files) -> dict[str, Any]:
     """An extension starts where an earlier generation ended."""
-    if not request.source:
-        request_fields.refuse("video", f"{request.model} extends only what it generated itself")
-    video: dict[str, Any] = {
-        "duration": _duration(request),
-        "resolution": _resolution(request),
-        "start_frame": {"generation_id": request.source["id"]},
+    frames: dict[str, Any] = {"start_frame": {"generation_id": _earlier(request)}}
+    for last in files[MediaRole.LAST_FRAME]:
+        frames["end_frame"] = await _reference(last, _MAX_IMAGE)
+    ratio = request_fields.aspect_ratio(request, _RATIOS)
+    video = {"duration": _duration(request, 5, 10), "resolution": _resolution(request), **frames}
+    return {"type": "video", "aspect_ratio": ratio, "video": video}
+
+
+async def _dream(request: VideoRequest, files: Files) -> dict[str, Any]:
+    """Dream Machine takes its frames by address alone."""
+    frames: dict[str, Any] = {}
+    if request.operation is Operation.EXTEND:
+        frames["frame0"] = {"type": "generation", "id": _earlier(request)}
+    for role, name in ((MediaRole.FIRST_FRAME, "frame0"), (MediaRole.LAST_FRAME, "frame1")):
+        for item in files.get(role, ()):
+            frames[name] = {"type": "image", "url": media_forms.address(item)}
+    return {
+        "duration": _duration(request, 5, 9),
+        "resolution": request_fields.tier(request, ("540p", "720p", "1080p", "4k")),
+        "aspect_ratio": request_fields.aspect_ratio(request, _DREAM_RATIOS),
+        **({"keyframes": frames} if frames else {}),
+        **({"callback_url": request.callback_url} if request.callback_url else {}),
     }
-    if last := files[MediaRole.LAST_FRAME]:
-        video["end_frame"] = await _image(last[0])
-    return {"type": "video", "aspect_ratio": request_fields.aspect_ratio(request, _RATIOS), "video": video}
 
 
+_DREAMS: Final = (Operation.GENERATE, Operation.EXTEND)
 _KINDS: Final = {Operation.GENERATE: _video, Operation.EDIT: _edit, Operation.EXTEND: _extension}
 
 
-def _duration(request: VideoRequest) -> str:
-    if request.seconds not in _LENGTHS:
-        request_fields.refuse("seconds", f"{request.model} makes 5 or 10 seconds, not {request.seconds}")
+def _earlier(request: VideoRequest) -> str:
+    if not request.source:
+        request_fields.refuse("video", f"{request.model} extends only what it generated itself")
+    return str(request.source["id"])
+
+
+def _duration(request: VideoRequest, *lengths: int) -> str:
+    if request.seconds not in lengths:
+        one, two = lengths
+        request_fields.refuse("seconds", f"{request.model} makes {one} or {two} s, not {request.seconds}")
     return f"{int(request.seconds)}s"
 
 
-def _resolution(request: VideoRequest) -> str:
-    return str(request_fields.tier(request, _RESOLUTIONS))
-
-
-async def _image(item: MediaInput) -> dict[str, str]:
-    return await _reference(item, _MAX_IMAGE)
+def _resolution(request: VideoRequest) -> Any:
+    return request_fields.tier(request, ("360p", "540p", "720p", "1080p"))
 
 
 async def _reference(item: MediaInput, max_bytes: int) -> dict[str, str]:

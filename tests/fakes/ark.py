@@ -89,7 +89,11 @@ class Fake(FakeProvider):
         return as_json({"id": job.id})
 
     async def shown(self, request: Request, job: Job, state: str) -> Answer:
-        """A task, with a null for what it does not have."""
+        """A task."""
+        return as_json(self._task(request, job, state))
+
+    def _task(self, request: Request, job: Job, state: str) -> dict[str, Any]:
+        """With a null for what it does not have."""
         fields = job.fields
         task: dict[str, Any] = {
             "id": job.id,
@@ -111,13 +115,14 @@ class Fake(FakeProvider):
             tokens = width * height * (24 * int(job.seconds) + 1) // 1024
             task["content"] = {"video_url": f"{request.foreign}/{job.id}"}
             task["usage"] = {"completion_tokens": tokens, "total_tokens": tokens}
-        return as_json(task)
+        return task
 
     async def listed(self, request: Request) -> Answer:
         """The newest tasks."""
         if int(request.query["page_num"]) < 1 or int(request.query["page_size"]) < 1:
             return self.error_of("invalid")
-        items = [{"id": job.id, "model": job.model} for job in self.state.jobs.values()]
+        jobs = [job for job in self.state.jobs.values() if job.mount == self.mount]
+        items = [self._task(request, job, self.state_of(job)) for job in jobs]
         return as_json({"items": items, "total": len(items)})
 
     async def delete(self, request: Request) -> Answer:

@@ -70,13 +70,14 @@ class Fake(FakeProvider):
         if body["background"] is not True or body["store"] is not True:
             raise ValueError("only interactions in the background that are stored can be read later")
         task, form = body["generation_config"]["video_config"]["task"], body["response_format"]
-        blocks = {block["type"] for block in body["input"]}
+        given = _blocks(body["input"])
+        blocks = {block["type"] for block in given}
         chained = {"video"} if body.get("previous_interaction_id") else set()
         if form["type"] != "video" or not blocks - {"text"} <= _TAKES[task]:
             raise ValueError(f"{task} does not take {sorted(blocks)}")
         if task != "text_to_video" and not (blocks | chained) & _TAKES[task]:
             raise ValueError(f"{task} needs a file")
-        if any("data" in block and not block.get("mime_type") for block in body["input"]):
+        if any("data" in block and not block.get("mime_type") for block in given):
             raise ValueError("data needs mime_type")
         if form["delivery"] != "uri":
             raise ValueError("this video is too large to be delivered inline")
@@ -87,7 +88,7 @@ class Fake(FakeProvider):
         across, down = {"16:9": (16, 9), "9:16": (9, 16)}[ratio]
         side = _SHORT_SIDES[form["resolution"]]
         return Asked(
-            prompt=next(block["text"] for block in body["input"] if block["type"] == "text"),
+            prompt=next(block["text"] for block in given if block["type"] == "text"),
             size=f"{side * across // min(across, down)}x{side * down // min(across, down)}",
             seconds=duration[1],
             model=body["model"],
@@ -120,7 +121,7 @@ class Fake(FakeProvider):
         """The file's record; the first reading of a prompt that says so finds it still processing."""
         job = self.state.jobs.get(request.params["file"])
         if job is None:
-            return self.error_of("lost")
+            return _file_error(404, "NOT_FOUND")
         processing = "[processing]" in job.prompt and job.id not in self._processing
         self._processing.add(job.id)
         state = "PROCESSING" if processing else "FAILED" if "[file failed]" in job.prompt else "ACTIVE"
@@ -133,18 +134,18 @@ class Fake(FakeProvider):
         """The file itself, here or by a redirect."""
         job = self.state.jobs.get(request.params["file"])
         if job is None or request.query.get("alt") != "media":
-            return self.error_of("lost")
+            return _file_error(404, "NOT_FOUND")
         fault = self.state.strike("content", job.faults, job.id)
         if fault in {"foreign_url", "expired_foreign_url"}:
             return Answer(302, headers={"location": f"{request.foreign}/{job.id}"})
         if fault == "expired_url":
-            return self.error(403, "PERMISSION_DENIED", "The file may not exist.")
+            return _file_error(403, "PERMISSION_DENIED")
         self.state.calls["content"] += 1
         return await self.content(job, fault)
 
     def error(self, status: int, code: Any, message: str) -> Answer:
-        """google.rpc's envelope."""
-        return as_json({"error": {"code": status, "message": message, "status": code}}, status)
+        """Interactions have a text as code, as the official client wants it; files google.rpc's envelope."""
+        return as_json({"error": {"code": code.lower(), "message": message}}, status)
 
     def _video(self, request: Request, job: Job) -> dict[str, str]:
         if "foreign_url_field" in job.faults:
@@ -154,3 +155,14 @@ class Fake(FakeProvider):
     def _interaction(self, job: Job, status: str) -> dict[str, Any]:
         at = "2026-11-22T00:00:00Z"
         return {"id": job.id, "status": status, "model": job.model, "created": at, "updated": at}
+
+
+def _blocks(given: Any) -> list[Mapping[str, Any]]:
+    """A text, blocks, or steps of blocks: the official client makes steps of everything."""
+    if isinstance(given, str):
+        return [{"type": "text", "text": given}]
+    return [block for one in given for block in (one["content"] if one["type"] == "user_input" else [one])]
+
+
+def _file_error(status: int, code: str) -> Answer:
+    return as_json({"error": {"code": status, "message": "The file may not exist.", "status": code}}, status)

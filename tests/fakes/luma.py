@@ -1,4 +1,4 @@
-"""Luma's Agents API: generations with presigned results."""
+"""Luma: generations of the Agents API, and of the older Dream Machine API under a path of its own."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
@@ -7,9 +7,11 @@ from providers.testing_http import Answer, Request, as_json
 from providers.testing_jobs import Job
 from providers.testing_provider import Asked, FakeProvider
 
-_SHORT_SIDES: Final = {"360p": 360, "540p": 540, "720p": 720, "1080p": 1080}
+_DREAMS: Final = "/dream-machine/v1"
+_SHORT_SIDES: Final = {"360p": 360, "540p": 540, "720p": 720, "1080p": 1080, "4k": 2160}
 _RATIOS: Final = ("3:1", "2:1", "21:9", "16:9", "4:3", "3:2", "1:1", "3:4", "2:3", "9:16", "1:2", "1:3")
-_LENGTHS: Final = {"5s": 5, "10s": 10}
+_DREAM_RATIOS: Final = ("1:1", "16:9", "9:16", "4:3", "3:4", "21:9", "9:21")
+_LENGTHS: Final = {"5s": 5, "9s": 9, "10s": 10}
 _FRAMES_PER_SECOND: Final = 24
 _REFERENCE: Final = ("url", "data", "generation_id", "file_id")
 _FAILURES: Final = {
@@ -24,7 +26,12 @@ class Fake(FakeProvider):
 
     mount = "luma"
     base_path = "/v1"
-    routes = (("POST", "/v1/generations", "create"), ("GET", "/v1/generations/{id}", "poll"))
+    routes = (
+        ("POST", "/v1/generations", "create"),
+        ("GET", "/v1/generations/{id}", "poll"),
+        ("POST", f"{_DREAMS}/generations/video", "create"),
+        ("GET", f"{_DREAMS}/generations/{{id}}", "poll"),
+    )
     errors: ClassVar[Mapping[str, tuple[int, Any, str]]] = {
         "rate_limited": (429, None, "Rate limit exceeded."),
         "server_error": (502, None, "Bad gateway."),
@@ -48,6 +55,8 @@ class Fake(FakeProvider):
     def asked(self, request: Request) -> Asked:
         """Read a create."""
         body = request.fields
+        if _DREAMS in request.path:
+            return self._dreamt(body)
         kind, video = body["type"], body["video"]
         if kind not in {"video", "video_edit"} or body["model"] != "ray-3.2":
             raise ValueError("type or model")
@@ -57,12 +66,9 @@ class Fake(FakeProvider):
                 raise ValueError("an edit is as long as its source")
         seconds = 5 if kind == "video_edit" else _LENGTHS[video["duration"]]
         self._frames(video, seconds)
-        ratio = body.get("aspect_ratio", "16:9")
-        if ratio not in _RATIOS:
-            raise ValueError("aspect_ratio")
-        across, down = (int(part) for part in ratio.split(":"))
-        side, short = _SHORT_SIDES[video["resolution"]], min(across, down)
-        size = f"{side * across // short // 2 * 2}x{side * down // short // 2 * 2}"
+        if (kind == "video" and seconds == 9) or video["resolution"] == "4k":
+            raise ValueError("duration or resolution")
+        size = _size(body.get("aspect_ratio", "16:9"), video["resolution"], _RATIOS)
         return Asked(prompt=body["prompt"], size=size, seconds=seconds, model=body["model"])
 
     async def created(self, request: Request, job: Job) -> Answer:
@@ -73,7 +79,11 @@ class Fake(FakeProvider):
         """The generation."""
         shown = self._generation(job, "completed" if state.startswith("completed") else state)
         shown |= _FAILURES.get(state, {})
-        if state == "completed":
+        if _DREAMS in job.path:
+            del shown["failure_code"], shown["output"], shown["type"]
+            shown["assets"] = {"video": f"{request.foreign}/{job.id}"} if state == "completed" else None
+            shown["state"] = {"processing": "dreaming"}.get(shown["state"], shown["state"])
+        elif state == "completed":
             shown["output"] = [
                 {"type": "exr", "url": f"{request.foreign}/none"},
                 {"type": "video", "url": f"{request.foreign}/{job.id}"},
@@ -88,7 +98,7 @@ class Fake(FakeProvider):
     def _generation(self, job: Job, state: str) -> dict[str, Any]:
         return {
             "id": job.id,
-            "type": job.fields["type"],
+            "type": job.fields.get("type"),
             "model": job.model,
             "state": _STATES.get(state, state),
             "created_at": "2026-11-22T00:00:00Z",
@@ -96,6 +106,22 @@ class Fake(FakeProvider):
             "failure_reason": None,
             "failure_code": None,
         }
+
+    def _dreamt(self, body: Mapping[str, Any]) -> Asked:
+        if body["model"] not in {"ray-2", "ray-flash-2"} or body["duration"] not in {"5s", "9s"}:
+            raise ValueError("model or duration")
+        for frame in body.get("keyframes", {}).values():
+            if frame["type"] == "image" and not frame["url"].startswith("https://"):
+                raise ValueError("an image is an address")
+            if frame["type"] == "generation" and not frame["id"]:
+                raise ValueError("a generation has an id")
+        return Asked(
+            prompt=body["prompt"],
+            size=_size(body["aspect_ratio"], body["resolution"], _DREAM_RATIOS),
+            seconds=_LENGTHS[body["duration"]],
+            model=body["model"],
+            callback_url=body.get("callback_url"),
+        )
 
     def _frames(self, video: Mapping[str, Any], seconds: int) -> None:
         keyframes, indexes = video.get("keyframes", []), video.get("keyframe_indexes", [])
@@ -110,6 +136,14 @@ class Fake(FakeProvider):
         for name in ("start_frame", "end_frame"):
             if name in video:
                 _check(video[name], "image/")
+
+
+def _size(ratio: str, resolution: str, ratios: tuple[str, ...]) -> str:
+    if ratio not in ratios:
+        raise ValueError("aspect_ratio")
+    across, down = (int(part) for part in ratio.split(":"))
+    side, short = _SHORT_SIDES[resolution], min(across, down)
+    return f"{side * across // short // 2 * 2}x{side * down // short // 2 * 2}"
 
 
 def _check(reference: Mapping[str, str], kind: str) -> None:

@@ -187,7 +187,8 @@ def _v2(body: Mapping[str, Any]) -> tuple[str, str]:
         raise ValueError("frames and references cannot be mixed")
     if set(roles) == {"reference_audio"}:
         raise ValueError("audio cannot be the only reference")
-    if not 4 <= body["duration"] <= 15 or body["resolution"] not in _V2_RESOLUTIONS:
+    resolutions = _V2_RESOLUTIONS | ({"480P"} if body["model"] == "MiniMax-H3-Max" else set())
+    if not 4 <= body["duration"] <= 15 or body["resolution"] not in resolutions:
         raise ValueError("duration or resolution is not valid")
     ratio = body.get("ratio", "adaptive")
     if ratio not in _V2_RATIOS and not (ratio == "adaptive" and roles):

@@ -93,7 +93,7 @@ async def test_files_are_content_with_roles(
         ({"media": (VIDEO,) * 4}, "reference: .* at most 3 of video"),
         ({"media": (media(MediaRole.SOURCE, b"v"),)}, "source: .* takes no such file"),
         ({"parameters": {"negative_prompt": "blur"}}, "negative_prompt: .* takes no such parameter"),
-        ({"parameters": {"service_tier": "priority"}}, "service_tier: it is one of default, flex"),
+        ({"parameters": {"service_tier": "priority"}}, "service_tier: the upstream takes default, flex"),
         ({"size": "640x360"}, "size: 640x360 is none of the resolutions"),
         ({"prompt": "a fox --rs 1080p"}, "prompt: '--rs' would change the video"),
         ({"prompt": "a fox\n--DUR 12"}, "prompt: '--DUR' would change the video"),

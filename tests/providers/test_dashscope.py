@@ -99,6 +99,7 @@ async def test_files_in_the_spelling_of_the_model(
     ("changes", "shape"),
     [
         ({"model": "wan2.5-t2v-preview", "size": "832x480"}, {"size": "832*480"}),
+        ({"model": "wan2.5-t2v-preview", "wire": {"size": "1280*720"}}, {"size": "1920*1080"}),
         ({"model": "wan2.5-i2v-preview", "media": (FIRST,)}, {"resolution": "1080P"}),
         ({"model": "wan2.2-kf2v-flash", "media": (FIRST, LAST)}, {"resolution": "1080P"}),
         ({"model": "wan2.7-i2v", "media": (FIRST,)}, {"resolution": "1080P"}),

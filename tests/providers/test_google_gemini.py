@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from providers.adapters import google_gemini
+from providers.adapters.google_gemini import GoogleGemini
 from providers.contract import (
     Completed,
     ErrorKind,
@@ -31,9 +32,9 @@ VIDEO = {"type": "video", "data": "dg==", "mime_type": "video/mp4"}
 
 
 @pytest.fixture
-def adapter(fake: FakeProviders, door: HttpDoor) -> google_gemini.GoogleGemini:
+def adapter(fake: FakeProviders, door: HttpDoor) -> GoogleGemini:
     adapter = build_adapter(fake.upstream("google_gemini"), door)
-    assert isinstance(adapter, google_gemini.GoogleGemini)
+    assert isinstance(adapter, GoogleGemini)
     return adapter
 
 
@@ -41,7 +42,7 @@ def asked(**changes: Any) -> VideoRequest:
     return video_request(**{"model": "gemini-omni-1.2-flash", "size": "1920x1080", "seconds": 8, **changes})
 
 
-async def test_a_text_becomes_a_video(adapter: google_gemini.GoogleGemini, fake: FakeProviders) -> None:
+async def test_a_text_becomes_a_video(adapter: GoogleGemini, fake: FakeProviders) -> None:
     callback = "https://onereel.example/callback/1"
     options = {"labels": {"team": "film"}, "generation_config": {"seed": 8}}
     await adapter.submit(asked(parameters={"seed": 7}, provider_options=options, callback_url=callback))
@@ -79,7 +80,7 @@ async def test_a_text_becomes_a_video(adapter: google_gemini.GoogleGemini, fake:
     ],
 )
 async def test_the_task_says_what_the_files_are_for(
-    adapter: google_gemini.GoogleGemini,
+    adapter: GoogleGemini,
     fake: FakeProviders,
     changes: dict[str, Any],
     task: str,
@@ -109,7 +110,7 @@ async def test_the_task_says_what_the_files_are_for(
     ],
 )
 async def test_what_it_does_not_take(
-    adapter: google_gemini.GoogleGemini, fake: FakeProviders, changes: dict[str, Any], message: str
+    adapter: GoogleGemini, fake: FakeProviders, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ProviderError, match=message) as caught:
         await adapter.submit(asked(**changes))
@@ -126,9 +127,7 @@ async def test_the_version_of_the_path_is_an_option(fake: FakeProviders, door: H
     assert all(request["path"].startswith("/google_gemini/v1/") for request in fake.requests())
 
 
-async def test_a_file_may_need_some_more_time(
-    adapter: google_gemini.GoogleGemini, fake: FakeProviders
-) -> None:
+async def test_a_file_may_need_some_more_time(adapter: GoogleGemini, fake: FakeProviders) -> None:
     handle = (await adapter.submit(asked(prompt="a fox [processing]"))).handle
     assert await adapter.poll(handle) == Running()
     assert isinstance(await adapter.poll(handle), Completed)
@@ -138,21 +137,19 @@ async def test_a_file_may_need_some_more_time(
     ] * 2
 
 
-async def test_a_file_may_fail(adapter: google_gemini.GoogleGemini) -> None:
+async def test_a_file_may_fail(adapter: GoogleGemini) -> None:
     status = await ended(adapter, (await adapter.submit(asked(prompt="a fox [file failed]"))).handle)
     assert isinstance(status, Failed)
     assert (status.error.kind, status.error.message) == (ErrorKind.PROVIDER_ERROR, "Lost a disk.")
 
 
-async def test_a_refusal_says_why(adapter: google_gemini.GoogleGemini) -> None:
+async def test_a_refusal_says_why(adapter: GoogleGemini) -> None:
     status = await ended(adapter, (await adapter.submit(asked(prompt="[fault:moderation]"))).handle)
     assert isinstance(status, Failed)
     assert status.error.message == "I cannot make this video: it may violate the usage guidelines."
 
 
-async def test_a_finished_interaction_needs_no_cancel(
-    adapter: google_gemini.GoogleGemini, fake: FakeProviders
-) -> None:
+async def test_a_finished_interaction_needs_no_cancel(adapter: GoogleGemini, fake: FakeProviders) -> None:
     await adapter.cancel({"id": "nobody"})
     fake.config(api_key="another")
     with pytest.raises(ProviderError) as caught:

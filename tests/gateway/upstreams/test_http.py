@@ -66,7 +66,7 @@ def test_the_life_of_an_upstream(client: httpx.Client, gateway: Live, fake: Fake
     fake.reset()
     made = added(client, fake, "acme", priority=5, options={"api_secret": "x", "format": "multipart"})
     assert (made["source"], made["status"], made["breaker"]) == ("database", "active", "closed")
-    assert made["credential"] == {"set": True, "env": None, "version": 1}
+    assert made["credential"] == {"set": True, "env": None, "version": 1, "kept": [1]}
     assert made["options"] == {"api_secret": "[hidden]", "format": "multipart"}
     assert "secret-of-acme" not in str(made)
     assert "acme/fast" in [each["id"] for each in client.get("/v1/models").json()["data"]]
@@ -98,7 +98,7 @@ def test_a_rotated_credential_is_for_what_begins_after_it(client: httpx.Client, 
         assert time.monotonic() < deadline
         time.sleep(0.02)
     rotated = client.post("/v1/upstreams/turning/rotate", json={"api_key": "newer"}).json()
-    assert rotated["credential"]["version"] == 2
+    assert (rotated["credential"]["version"], rotated["credential"]["kept"]) == (2, [1, 2])
     fake.config(run_seconds=[0, 0])
     assert make(client, "the second")["status"] == "completed"
     assert ended(client, running["id"])["status"] == "completed"
