@@ -115,6 +115,16 @@ def creating() -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def preparing() -> Iterator[None]:
+    """Around what comes before the create, an upload: it makes no job, so no failure of it is ambiguous."""
+    try:
+        yield
+    except ProviderError as error:
+        error.ambiguous = False
+        raise
+
+
 def required(body: Any, *path: str) -> str:
     """The id or address at a path of keys of a create's answer. Without it the create is ambiguous."""
     value = found(body, *path)
@@ -263,7 +273,7 @@ def _envelope(response: Response) -> tuple[str, str | None]:
     except ValueError:
         return response.body[: 4 * MAX_MESSAGE_CHARS].decode("utf-8", "replace"), None
     if not isinstance(body, dict):
-        return "", None
+        return body if isinstance(body, str) else "", None
     if body.get("error") and body.get("error_description"):  # OAuth
         return str(body["error_description"]), str(body["error"])
     return described(body["error"] if body.get("error") else body)

@@ -140,7 +140,8 @@ class Replicate:
     async def _file(self, item: MediaInput) -> str:
         if item.size <= _MAX_DATA_URI or (item.url or "").startswith("https://"):
             return await media_forms.address_or_data(item, _MAX_DATA_URI)
-        answer = await self._http.request("POST", "/files", form=[("content", item)])
+        with answers.preparing():
+            answer = await self._http.request("POST", "/files", form=[("content", item)])
         address = answers.found(answer.object(), "urls", "get")
         if not isinstance(address, str):
             raise ProviderError(
