@@ -1,13 +1,14 @@
 """Reading what an upstream answered: bodies, error classes, retry times. Pure, no I/O."""
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from providers.contract import Content, ErrorKind, ProviderError, ReportedCost
 
@@ -78,6 +79,15 @@ class Response:
         )
 
 
+Errors = Callable[[Response], ProviderError | None]
+"""Says which error a whole answer is, None for a good one."""
+
+
+def refused(response: Response) -> ProviderError | None:
+    """The error of anything but a 2xx."""
+    return None if 200 <= response.status < 300 else error_from(response)
+
+
 def error_from(response: Response) -> ProviderError:
     """The error an answer stands for: 5xx are temporary, else the code decides, then the status."""
     message, code = _envelope(response)
@@ -92,6 +102,39 @@ def error_from(response: Response) -> ProviderError:
         http_status=response.status,
         upstream_code=code,
     )
+
+
+@contextlib.contextmanager
+def creating() -> Iterator[None]:
+    """Around a create: there is no job to lose yet, so a 404 speaks of the model."""
+    try:
+        yield
+    except ProviderError as error:
+        if error.kind is ErrorKind.JOB_LOST:
+            error.kind = ErrorKind.MODEL_RETIRED
+        raise
+
+
+def required(body: Any, *path: str) -> str:
+    """The id or address at a path of keys of a create's answer. Without it the create is ambiguous."""
+    value = found(body, *path)
+    if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+        return str(value)
+    raise ProviderError(
+        ErrorKind.PROVIDER_ERROR,
+        f"the upstream's answer to the create has no {'.'.join(path)}",
+        ambiguous=True,
+    )
+
+
+def found(body: Any, *path: str | int) -> Any:
+    """The value at a path of keys and indexes in decoded JSON, None where there is none."""
+    for step in path:
+        if isinstance(body, list) and isinstance(step, int):
+            body = body[step] if -len(body) <= step < len(body) else None
+        else:
+            body = body.get(step) if isinstance(body, dict) else None
+    return body
 
 
 def kind_of(code: str | None) -> ErrorKind | None:
@@ -140,6 +183,17 @@ def reported_cost(video: Mapping[str, Any]) -> ReportedCost | None:
         return None if amount is None else ReportedCost(round(Decimal(str(amount)) * 1_000_000), str(amount))
     except (InvalidOperation, ValueError, OverflowError):
         return None
+
+
+def cost_in(currency: Literal["USD", "CNY", "credit"], amount: Any) -> ReportedCost | None:
+    """A cost as the upstream counts it, None where it names no number."""
+    try:
+        value = None if amount is None or isinstance(amount, bool) else Decimal(str(amount))
+    except InvalidOperation:
+        return None
+    if value is None or not value.is_finite() or value < 0:
+        return None
+    return ReportedCost(None, f"{amount} {currency}", value, currency)
 
 
 def gpu_seconds(video: Mapping[str, Any]) -> Decimal | None:

@@ -10,7 +10,7 @@ Two kinds of connections, kept apart:
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import urljoin
@@ -20,11 +20,11 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
-from providers.answers import Response, clean, error_from, retry_after
+from providers.answers import Errors, Response, clean, error_from, refused, retry_after
 from providers.auth import Authenticate, Unsigned, auth_headers
 from providers.contract import Account, Content, ErrorKind, ProviderError
 from providers.multipart import FormField, MultipartBody
-from providers.sockets import CheckedResolver, RefusedUrl, Resolver, Session, system_addresses
+from providers.sockets import CheckedResolver, RefusedUrl, Resolver, Session, Transport, system_addresses
 from providers.urls import UnsafeUrl, check_public_url, origin
 
 __all__ = ["AccountClient", "HttpDoor", "RefusedUrl"]
@@ -68,14 +68,20 @@ class HttpDoor:
         self._trusted = self._public = None
 
     def account(
-        self, account: Account, *, authenticate: Authenticate | None = None, hosts: Sequence[str] = ()
+        self,
+        account: Account,
+        *,
+        authenticate: Authenticate | None = None,
+        hosts: Sequence[str] = (),
+        errors: Errors = refused,
     ) -> "AccountClient":
         """A client for one account's API.
 
         `authenticate` makes the credential's headers anew for each request, in the place of `auth_headers`.
         `hosts` are further hosts of the provider that its answers may name, over https: "*.bfl.ai".
+        `errors` says of every whole answer, 2xx too, which error it is: an `ErrorTable` of the provider.
         """
-        return AccountClient(self, account, authenticate, hosts)
+        return AccountClient(self, account, authenticate, hosts, errors)
 
     async def fetch(
         self,
@@ -133,7 +139,7 @@ class HttpDoor:
         except (httpx.InvalidURL, ValueError) as error:
             raise RefusedUrl("the URL is malformed") from error
         if self._public is None:
-            self._public = _Transport(Session(self._tls_context(), self._resolver), self._tls_context())
+            self._public = Transport(Session(self._tls_context(), self._resolver), self._tls_context())
         return await _send(self._public, request, timeout, deadline)
 
     async def open_trusted(
@@ -144,7 +150,7 @@ class HttpDoor:
     ) -> httpx.Response:
         """One hop to an account's own server."""
         if self._trusted is None:
-            self._trusted = _Transport(Session(self._tls_context()), self._tls_context())
+            self._trusted = Transport(Session(self._tls_context()), self._tls_context())
         return await _send(self._trusted, request, timeout, deadline)
 
     def _tls_context(self) -> ssl.SSLContext:
@@ -157,9 +163,14 @@ class AccountClient:
     """Requests to one account's API: relative paths, credential added, failures as ProviderError."""
 
     def __init__(
-        self, door: HttpDoor, account: Account, authenticate: Authenticate | None, hosts: Sequence[str]
+        self,
+        door: HttpDoor,
+        account: Account,
+        authenticate: Authenticate | None,
+        hosts: Sequence[str],
+        errors: Errors,
     ) -> None:
-        self._door = door
+        self._door, self._errors = door, errors
         self._account = account
         self._base = account.base_url.rstrip("/")
         self._origin = origin(self._base)
@@ -182,7 +193,7 @@ class AccountClient:
         """Send one request (`content`: a body as it is) and read the whole answer. `timeout` in seconds, overall.
 
         A path is under `base_url`; a URL that the upstream named must be its own or one of its `hosts`.
-        Raises ProviderError for anything but a 2xx; `ambiguous` where the upstream may have acted.
+        Raises ProviderError for what `errors` refuses; `ambiguous` where the upstream may have acted.
         """
         multipart = None if form is None else MultipartBody(form)
         url = self._base + path_or_url if path_or_url.startswith("/") else self._trusted(path_or_url)
@@ -196,8 +207,8 @@ class AccountClient:
                 raise
             raise verdict from error
         response = await self._read(answer, max_bytes, deadline)
-        if not 200 <= response.status < 300:
-            raise error_from(response)
+        if (refusal := self._errors(response)) is not None:
+            raise refusal
         return response
 
     async def stream(
@@ -205,6 +216,7 @@ class AccountClient:
         method: str,
         path_or_url: str,
         *,
+        json: Any = None,
         headers: Mapping[str, str] | None = None,
         max_bytes: int = 4 * 1024**3,
         timeout: float = 900.0,  # noqa: ASYNC109 - also bounds the reading of the body, after this returns
@@ -218,7 +230,7 @@ class AccountClient:
         for _ in range(MAX_REDIRECTS + 1):
             if not self._own(url):
                 return await self._foreign(url, max_bytes, deadline)
-            request = await self._request(method, url, headers)
+            request = await self._request(method, url, headers, json=json)
             answer = await self._door.open_trusted(request, timeout, deadline)
             if answer.status_code not in _REDIRECTS:
                 return await self._content(answer, max_bytes, deadline)
@@ -227,7 +239,8 @@ class AccountClient:
 
     async def _content(self, answer: httpx.Response, max_bytes: int, deadline: float) -> Content:
         if answer.status_code != 200:
-            raise error_from(await self._read(answer, MAX_ANSWER_BYTES, deadline))
+            response = await self._read(answer, MAX_ANSWER_BYTES, deadline)
+            raise self._errors(response) or error_from(response)
         return _content(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR)
 
     async def _foreign(self, url: str, max_bytes: int, deadline: float) -> Content:
@@ -298,18 +311,6 @@ class AccountClient:
             # The verdict is in the status: a cut-off explanation does not change it.
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, bytes(body), self._account.credential)
-
-
-class _Transport(AiohttpTransport):
-    """httpx's transport over one session of ours."""
-
-    def __init__(self, session: Session, tls: ssl.SSLContext) -> None:
-        super().__init__(verify=tls, client=cast("Callable[[], aiohttp.ClientSession]", session))
-        self._ours = session
-
-    async def aclose(self) -> None:
-        """Close the session, which the parent class does not know as one."""
-        await self._ours.close()
 
 
 _PLAIN: Final = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "onereel"}

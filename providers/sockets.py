@@ -4,10 +4,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
 from providers.contract import ErrorKind, ProviderError
@@ -89,6 +90,18 @@ class Session:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+class Transport(AiohttpTransport):
+    """httpx's transport over one session of ours."""
+
+    def __init__(self, session: Session, tls: ssl.SSLContext) -> None:
+        super().__init__(verify=tls, client=cast("Callable[[], aiohttp.ClientSession]", session))
+        self._ours = session
+
+    async def aclose(self) -> None:
+        """Close the session, which the parent class does not know as one."""
+        await self._ours.close()
 
 
 async def system_addresses(host: str, port: int) -> Sequence[str]:

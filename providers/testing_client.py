@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 class FakeUpstream:
@@ -15,6 +15,8 @@ class FakeUpstream:
 
     `config` and `fault` take effect at once; see `providers.testing_jobs` for their names.
     """
+
+    module: ClassVar[str] = "providers.testing"
 
     def __init__(self, **config: Any) -> None:
         self._config = config
@@ -33,7 +35,7 @@ class FakeUpstream:
 
     def start(self) -> Self:
         """Start the process and wait until it listens."""
-        command = [sys.executable, "-m", "providers.testing", "--port", "0", "--exit-with-stdin"]
+        command = [sys.executable, "-m", self.module, "--port", "0", "--exit-with-stdin"]
         root = Path(__file__).parents[1]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         line = self._process.stdout.readline() if self._process.stdout else b""
@@ -84,6 +86,11 @@ class FakeUpstream:
         """Every request it got, oldest first: method, path, query, headers, fields, files, at (seconds)."""
         found = self._call("GET", "/__requests" + (f"?method={method}" if method else ""))
         return list(found)
+
+    def callback(self) -> tuple[dict[str, str], bytes]:
+        """Headers and body with which the newest job's provider would report its end."""
+        told = self._call("GET", "/__callback")
+        return dict(told["headers"]), told["body"].encode()
 
     def stats(self) -> dict[str, Any]:
         """Counts: jobs, live, max_live, creates and doubles per Idempotency-Key, calls per kind."""

@@ -48,15 +48,30 @@ class UploadedPart:
 
 @dataclass
 class Request:
-    """A request read whole. `fields` are as on the wire: repeated form names become lists."""
+    """A request read whole. `fields` are as on the wire: repeated form names become lists.
+
+    `params` are what the route's braces matched; `body` are the bytes as they came.
+    """
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
     transport: asyncio.Transport
+    body: bytes = b""
     fields: dict[str, Any] = field(default_factory=dict)
     files: dict[str, list[UploadedPart]] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Where the client sent it: scheme, host and port."""
+        return f"http://{self.headers['host']}"
+
+    @property
+    def foreign(self) -> str:
+        """The same server under another host name: where content lies."""
+        return f"http://localhost:{self.headers['host'].rpartition(':')[2]}/foreign"
 
     def text(self, name: str, default: str = "") -> str:
         """One field as text."""
@@ -102,6 +117,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
         query=dict(parse_qsl(scope["query_string"].decode(), keep_blank_values=True)),
         headers={name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]},
         transport=scope["state"][TRANSPORT],
+        body=bytes(body),
     )
     _decode(request, bytes(body))
     return request

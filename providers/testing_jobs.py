@@ -21,6 +21,9 @@ FAULTS: Final[Mapping[str, tuple[str, int]]] = {
     "funds": ("refuse", 0),
     "invalid": ("refuse", 0),
     "moderation_submit": ("refuse", 0),
+    "concurrency": ("refuse", 0),
+    "retired": ("refuse", 0),
+    "business_error": ("refuse", 1),  # the rate limit, told inside HTTP 200
     # create, the job is made and the answer is bad
     "ambiguous_drop": ("answer", 1),
     "ambiguous_504": ("answer", 1),
@@ -58,7 +61,7 @@ FAULTS: Final[Mapping[str, tuple[str, int]]] = {
 """Name: (where it strikes, how often unless the token says so; 0 = always)."""
 
 _TOKEN: Final = re.compile(r"\[fault:([a-z0-9_]+)(?::(\d+))?\]")
-_ENDS: Final = {
+ENDS: Final[Mapping[str, tuple[str, str | None, str | None]]] = {
     "failed": ("failed", "server_error", "The generation failed."),
     "moderation": ("failed", "moderation_blocked", "The request was blocked by our moderation system."),
     "out_of_memory": ("failed", "out_of_memory", "Out of memory."),
@@ -66,6 +69,7 @@ _ENDS: Final = {
     "expired": ("expired", None, None),
     "completed_with_error": ("completed", "server_error", "The video could not be finished."),
 }
+"""What a fault of the job ends with: OpenAI's status, error code and message."""
 
 
 @dataclass
@@ -109,20 +113,31 @@ class Job:
     reference: str | None = None
     callback_url: str | None = None
     faults: Mapping[str, int] = field(default_factory=dict)
+    mount: str = ""  # the fake provider it belongs to
+    path: str = ""  # of its create
+    fields: Mapping[str, Any] = field(default_factory=dict)  # the body of its create
+    cancelled: bool = False
+
+    def state(self, now: float) -> str:
+        """queued, running, completed, or the fault it ends with: failed, moderation, cancelled, ..."""
+        if self.cancelled:
+            return "cancelled"
+        if now < self.ready:
+            return "queued" if now - self.created < 0.1 * min(self.ready - self.created, 10) else "running"
+        return next((name for name in self.faults if name in ENDS), "completed")
+
+    def progress(self, now: float) -> float:
+        """How far it is, 0..1."""
+        return max(0.0, min(1.0, (now - self.created) / max(0.001, self.ready - self.created)))
 
     def status(self, now: float) -> str:
-        """The state shown to clients."""
-        if now < self.ready:
-            return (
-                "queued" if now - self.created < 0.1 * min(self.ready - self.created, 10) else "in_progress"
-            )
-        return next((_ENDS[name][0] for name in self.faults if name in _ENDS), "completed")
+        """The state in OpenAI's words."""
+        state = self.state(now)
+        return ENDS[state][0] if state in ENDS else {"running": "in_progress"}.get(state, state)
 
     def error(self, now: float) -> dict[str, Any] | None:
-        """The error object of a finished job that failed."""
-        if now < self.ready:
-            return None
-        _, code, message = next((_ENDS[name] for name in self.faults if name in _ENDS), (None, None, None))
+        """OpenAI's error object of a finished job that failed."""
+        _, code, message = ENDS.get(self.state(now), (None, None, None))
         return {"code": code, "message": message} if code else None
 
 
@@ -179,6 +194,11 @@ class FakeState:
         self.jobs.pop(job.id, None)
         self._live.pop(job.id, None)
 
+    def cancel(self, job: Job) -> None:
+        """Stop a job that is not finished; it stays to be read."""
+        job.cancelled = job.cancelled or time.time() < job.ready
+        self._live.pop(job.id, None)
+
     def live(self) -> int:
         """How many jobs are not finished."""
         now = time.time()
@@ -208,13 +228,12 @@ class FakeState:
         """The video object of a job; `base` is the foreign origin its files may lie at."""
         now = time.time()
         status = job.status(now)
-        ran = (now - job.created) / max(0.001, job.ready - job.created)
         video: dict[str, Any] = {
             "id": job.id,
             "object": "video",
             "model": job.model,
             "status": status,
-            "progress": 100 if status == "completed" else max(0, min(99, int(100 * ran))),
+            "progress": 100 if status == "completed" else min(99, int(100 * job.progress(now))),
             "created_at": int(job.created),
             "completed_at": int(job.ready) if status == "completed" else None,
             "expires_at": int(job.ready) + 3600 if status == "completed" else None,

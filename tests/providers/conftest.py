@@ -1,29 +1,29 @@
-"""A fake upstream in its own process, and a door to it."""
+"""The fake upstreams in a process of their own, and a door to them."""
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from providers.http import HttpDoor
-from providers.testing import FakeUpstream
+from tests.fakes import FakeProviders
 
 
 @pytest.fixture(scope="session")
-def fake_process() -> Iterator[FakeUpstream]:
-    with FakeUpstream(poll_after_ms=20) as fake:
+def fake_process() -> Iterator[FakeProviders]:
+    with FakeProviders(poll_after_ms=20) as fake:
         yield fake
 
 
 @pytest.fixture
-def fake(fake_process: FakeUpstream) -> FakeUpstream:
-    """The fake, without a past."""
+def fake(fake_process: FakeProviders) -> FakeProviders:
+    """The fakes, without a past."""
     fake_process.reset()
     return fake_process
 
 
 @pytest.fixture
-async def door(fake_process: FakeUpstream) -> AsyncIterator[HttpDoor]:
-    """A door that may reach the fake's foreign content."""
+async def door(fake_process: FakeProviders) -> AsyncIterator[HttpDoor]:
+    """A door that may reach the fakes' foreign content."""
     opened = HttpDoor(allowed_private_hosts=(fake_process.foreign_host,))
     yield opened
     await opened.close()

@@ -1,11 +1,17 @@
-"""What every adapter must do, whatever its provider. New adapters join through `conformance.UPSTREAMS`."""
+"""What every adapter must do, whatever its provider, against the provider's fake of `tests.fakes`.
+
+A fake declares in `cannot` what its API has no way to say; nothing else is skipped.
+"""
 
 import contextlib
+from dataclasses import dataclass
+from typing import Any, Final
 
 import pytest
 
 from providers.contract import (
     Adapter,
+    CallbackRefused,
     Cancels,
     Completed,
     ErrorKind,
@@ -13,49 +19,88 @@ from providers.contract import (
     Handle,
     ProviderError,
     Running,
+    VerifiesCallbacks,
 )
 from providers.http import HttpDoor
 from providers.registry import adapter_factories, build_adapter
-from providers.testing import FakeUpstream
-from tests.providers.conformance import CREDENTIAL, UPSTREAMS
+from providers.testing_jobs import FAULTS
+from providers.testing_provider import FakeProvider
+from tests.fakes import FakeProviders, fakes
 from tests.providers.wire import ended, video_request
+
+ABILITIES: Final = {"unknown_parameter", "provider_options"}
+"""What a fake may declare in `cannot` beside faults."""
+
+
+@dataclass
+class Examined:
+    """An adapter and the fake it talks to."""
+
+    adapter: Adapter
+    provider: FakeProvider
+    fake: FakeProviders
+
+    def request(self, fault: str = "", **changes: Any) -> Any:
+        """A request that the provider takes. Skips the test where it cannot express the fault."""
+        name = fault.partition(":")[0]
+        if name in self.provider.cannot:
+            pytest.skip(f"{self.provider.mount}: {self.provider.cannot[name]}")
+        return video_request(f"a fox [fault:{fault}]", **{**self.provider.example, **changes})
+
+    async def submitted(self, fault: str = "", **changes: Any) -> Handle:
+        return (await self.adapter.submit(self.request(fault, **changes))).handle
+
+    async def downloaded(self, handle: Handle) -> bytes:
+        status = await ended(self.adapter, handle)
+        if isinstance(status, Failed):
+            raise status.error
+        assert isinstance(status, Completed)
+        content = await self.adapter.open_content(handle, status.outputs)
+        data = b"".join([chunk async for chunk in content.chunks])
+        assert content.length in {None, len(data)}
+        return data
+
+    def kind(self, fault: str, usual: ErrorKind) -> ErrorKind:
+        return self.provider.kinds.get(fault, usual)
+
+    def secrets(self) -> list[str]:
+        """What must never be repeated: the credential, and the parts of one that has two."""
+        whole = self.provider.credential
+        return [part for part in {whole, *whole.split(":")} if len(part) >= 8]
 
 
 def test_every_adapter_is_examined() -> None:
-    assert set(adapter_factories()) == set(UPSTREAMS)
+    assert set(adapter_factories()) == set(fakes())
 
 
-@pytest.fixture(params=sorted(UPSTREAMS))
-def adapter(request: pytest.FixtureRequest, fake: FakeUpstream, door: HttpDoor) -> Adapter:
-    fake.config(api_key=CREDENTIAL)
-    return build_adapter(UPSTREAMS[request.param](fake), door)
+@pytest.mark.parametrize("name", sorted(fakes()))
+def test_a_fake_declares_only_what_it_cannot(name: str) -> None:
+    provider = fakes()[name]
+    assert set(provider.cannot) <= set(FAULTS) | ABILITIES
+    assert all(provider.cannot.values())
+    assert not set(provider.cannot) & set(provider.errors), "it can say these"
+    assert not set(provider.cannot) & set(provider.kinds)
 
 
-async def submitted(adapter: Adapter, fault: str = "") -> Handle:
-    return (await adapter.submit(video_request(f"a fox [fault:{fault}]"))).handle
+@pytest.fixture(params=sorted(fakes()))
+def examined(request: pytest.FixtureRequest, fake: FakeProviders, door: HttpDoor) -> Examined:
+    provider = fakes()[request.param]
+    fake.config(api_key=provider.credential)
+    return Examined(build_adapter(fake.upstream(request.param), door), provider, fake)
 
 
-async def downloaded(adapter: Adapter, handle: Handle) -> bytes:
-    status = await ended(adapter, handle)
-    assert isinstance(status, Completed)
-    content = await adapter.open_content(handle, status.outputs)
-    data = b"".join([chunk async for chunk in content.chunks])
-    assert content.length in {None, len(data)}
-    return data
-
-
-async def test_a_video_from_prompt_to_bytes(adapter: Adapter, fake: FakeUpstream) -> None:
-    fake.config(run_seconds=[0.2, 0.2])
-    handle = await submitted(adapter)
-    seen = await adapter.poll(handle)
+async def test_a_video_from_prompt_to_bytes(examined: Examined) -> None:
+    examined.fake.config(run_seconds=[0.2, 0.2])
+    handle = await examined.submitted()
+    seen = await examined.adapter.poll(handle)
     assert isinstance(seen, Running)
     assert seen.progress is None or 0 <= seen.progress <= 100
-    assert (await downloaded(adapter, handle))[4:8] == b"ftyp"
-    assert fake.stats()["jobs"] == 1
+    assert (await examined.downloaded(handle))[4:8] == b"ftyp"
+    assert examined.fake.stats()["jobs"] == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "usual"),
     [
         ("failed", ErrorKind.PROVIDER_ERROR),
         ("moderation", ErrorKind.MODERATION_BLOCKED),
@@ -66,23 +111,26 @@ async def test_a_video_from_prompt_to_bytes(adapter: Adapter, fake: FakeUpstream
     ],
 )
 async def test_every_other_end_is_a_failure_of_its_kind(
-    adapter: Adapter, fault: str, kind: ErrorKind
+    examined: Examined, fault: str, usual: ErrorKind
 ) -> None:
-    status = await ended(adapter, await submitted(adapter, fault))
+    status = await ended(examined.adapter, await examined.submitted(fault))
     assert isinstance(status, Failed)
-    assert status.error.kind is kind
+    assert status.error.kind is examined.kind(fault, usual)
     assert status.error.message
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind", "outcome"),
+    ("fault", "usual", "outcome"),
     [
         ("rate_limited", ErrorKind.RATE_LIMITED, (False, 0)),
         ("rate_limited_bare", ErrorKind.RATE_LIMITED, (False, 0)),
+        ("business_error", ErrorKind.RATE_LIMITED, (False, 0)),
+        ("concurrency", ErrorKind.CONCURRENCY_LIMITED, (False, 0)),
         ("auth", ErrorKind.PROVIDER_AUTH, (False, 0)),
         ("funds", ErrorKind.PROVIDER_FUNDS, (False, 0)),
         ("invalid", ErrorKind.INVALID_REQUEST, (False, 0)),
         ("moderation_submit", ErrorKind.MODERATION_BLOCKED, (False, 0)),
+        ("retired", ErrorKind.MODEL_RETIRED, (False, 0)),
         ("html_502", ErrorKind.PROVIDER_UNAVAILABLE, (True, 0)),
         ("server_error", ErrorKind.PROVIDER_UNAVAILABLE, (True, 0)),
         ("drop_before", ErrorKind.PROVIDER_UNAVAILABLE, (True, 0)),
@@ -93,21 +141,22 @@ async def test_every_other_end_is_a_failure_of_its_kind(
     ],
 )
 async def test_one_submit_is_one_create_whatever_comes_back(
-    adapter: Adapter, fake: FakeUpstream, fault: str, kind: ErrorKind, outcome: tuple[bool, int]
+    examined: Examined, fault: str, usual: ErrorKind, outcome: tuple[bool, int]
 ) -> None:
     ambiguous, jobs = outcome
-    await submitted(adapter)  # so that the create meets a kept connection, which invites a silent resend
+    await examined.submitted()  # so that the create meets a kept connection, which invites a silent resend
     with pytest.raises(ProviderError) as caught:
-        await submitted(adapter, fault)
-    assert (caught.value.kind, caught.value.ambiguous) == (kind, ambiguous)
-    assert CREDENTIAL not in caught.value.message
+        await examined.submitted(fault)
+    assert (caught.value.kind, caught.value.ambiguous) == (examined.kind(fault, usual), ambiguous)
+    assert caught.value.message
+    assert not any(secret in caught.value.message for secret in examined.secrets())
     assert caught.value.retry_after == (1 if fault == "rate_limited" else None)
-    assert len(fake.requests("POST")) == 2
-    assert fake.stats()["jobs"] == jobs + 1
+    assert examined.fake.stats()["calls"]["create"] == 2
+    assert examined.fake.stats()["jobs"] == jobs + 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "usual"),
     [
         ("unknown_state", ErrorKind.UNKNOWN_STATE),
         ("truncated_poll", ErrorKind.PROVIDER_ERROR),
@@ -117,26 +166,27 @@ async def test_one_submit_is_one_create_whatever_comes_back(
     ],
 )
 async def test_a_failed_read_raises_and_the_next_one_works(
-    adapter: Adapter, fault: str, kind: ErrorKind
+    examined: Examined, fault: str, usual: ErrorKind
 ) -> None:
-    handle = await submitted(adapter, f"{fault}:5")  # a broken GET is sent again on another connection
+    handle = await examined.submitted(f"{fault}:5")  # a broken GET is sent again on another connection
     with pytest.raises(ProviderError) as caught:
-        await adapter.poll(handle)
-    assert caught.value.kind is kind
+        await examined.adapter.poll(handle)
+    assert caught.value.kind is examined.kind(fault, usual)
     for _ in range(5):
         with contextlib.suppress(ProviderError):
-            status = await adapter.poll(handle)
+            status = await examined.adapter.poll(handle)
     assert isinstance(status, Completed)
 
 
-async def test_a_lost_job_is_told_apart(adapter: Adapter) -> None:
+async def test_a_lost_job_is_told_apart(examined: Examined) -> None:
+    handle = await examined.submitted("lost")
     with pytest.raises(ProviderError) as caught:
-        await adapter.poll(await submitted(adapter, "lost"))
+        await examined.adapter.poll(handle)
     assert caught.value.kind is ErrorKind.JOB_LOST
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"),
+    ("fault", "usual"),
     [
         ("completed_without_video", ErrorKind.PROVIDER_ERROR),
         ("content_html", ErrorKind.PROVIDER_ERROR),
@@ -147,60 +197,95 @@ async def test_a_lost_job_is_told_apart(adapter: Adapter) -> None:
         ("expired_foreign_url", ErrorKind.CONTENT_EXPIRED),
     ],
 )
-async def test_content_that_is_not_to_be_had(adapter: Adapter, fault: str, kind: ErrorKind) -> None:
-    handle = await submitted(adapter, fault)
+async def test_content_that_is_not_to_be_had(examined: Examined, fault: str, usual: ErrorKind) -> None:
+    handle = await examined.submitted(fault)
     with pytest.raises(ProviderError) as caught:
-        await downloaded(adapter, handle)
-    assert caught.value.kind is kind
+        await examined.downloaded(handle)
+    assert caught.value.kind is examined.kind(fault, usual)
     if fault in {"content_502", "truncated_content", "expired_url"}:
-        assert (await downloaded(adapter, handle))[4:8] == b"ftyp"
+        assert (await examined.downloaded(handle))[4:8] == b"ftyp"
 
 
 @pytest.mark.parametrize("fault", ["foreign_url", "foreign_url_field", "slow_body"])
-async def test_content_that_comes_another_way(adapter: Adapter, fake: FakeUpstream, fault: str) -> None:
-    fake.config(body_pause_ms=20)
-    assert (await downloaded(adapter, await submitted(adapter, fault)))[4:8] == b"ftyp"
+async def test_content_that_comes_another_way(examined: Examined, fault: str) -> None:
+    examined.fake.config(body_pause_ms=20)
+    assert (await examined.downloaded(await examined.submitted(fault)))[4:8] == b"ftyp"
 
 
 @pytest.mark.parametrize("fault", ["foreign_url", "foreign_url_field", "expired_foreign_url"])
-async def test_the_credential_goes_to_no_other_host(adapter: Adapter, fake: FakeUpstream, fault: str) -> None:
-    handle = await submitted(adapter, fault)
-    if fault.startswith("expired"):
-        with pytest.raises(ProviderError):
-            await downloaded(adapter, handle)
-    else:
-        await downloaded(adapter, handle)
-    foreign = [r for r in fake.requests() if r["path"].startswith("/foreign/")]
-    own = [r for r in fake.requests() if r["path"].startswith("/v1/")]
+async def test_the_credential_goes_to_no_other_host(examined: Examined, fault: str) -> None:
+    handle = await examined.submitted(fault)
+    with pytest.raises(ProviderError) if fault.startswith("expired") else contextlib.nullcontext():
+        await examined.downloaded(handle)
+    foreign = [r for r in examined.fake.requests() if r["path"].startswith("/foreign/")]
+    own = [r for r in examined.fake.requests() if r["path"].startswith(f"/{examined.provider.mount}/")]
+    header, _ = examined.provider.credential_header
     assert foreign
-    assert not any(CREDENTIAL in str(r["headers"]) + str(r["query"]) for r in foreign)
-    assert all(CREDENTIAL in str(r["headers"]) for r in own)
+    assert not any(header in r["headers"] for r in foreign)
+    assert not any(secret in str(r) for r in foreign for secret in examined.secrets())
+    assert all(header in r["headers"] for r in own)
 
 
-async def test_cancel_stops_the_job_and_can_be_repeated(adapter: Adapter, fake: FakeUpstream) -> None:
-    if not isinstance(adapter, Cancels):
+async def test_cancel_stops_the_job_and_can_be_repeated(examined: Examined) -> None:
+    able = any(handler in {"cancel", "delete"} for _, _, handler in examined.provider.routes)
+    assert isinstance(examined.adapter, Cancels) == able
+    if not isinstance(examined.adapter, Cancels):
         pytest.skip("this provider cannot cancel")
-    handle = await submitted(adapter, "never")
-    assert isinstance(await adapter.poll(handle), Running)
-    assert fake.stats()["live"] == 1
-    await adapter.cancel(handle)
-    await adapter.cancel(handle)
-    assert fake.stats()["live"] == 0
+    handle = await examined.submitted("never")
+    assert isinstance(await examined.adapter.poll(handle), Running)
+    assert examined.fake.stats()["live"] == 1
+    await examined.adapter.cancel(handle)
+    await examined.adapter.cancel(handle)
+    assert examined.fake.stats()["live"] == 0
 
 
-async def test_a_refused_credential_is_the_operators_matter(adapter: Adapter, fake: FakeUpstream) -> None:
-    fake.config(api_key="another")
-    for call in (submitted(adapter), adapter.poll({"id": "video_1"})):
+async def test_only_the_providers_own_callback_is_believed(examined: Examined) -> None:
+    assert isinstance(examined.adapter, VerifiesCallbacks) == examined.provider.signs_callbacks
+    if not isinstance(examined.adapter, VerifiesCallbacks):
+        pytest.skip("this provider proves no callbacks")
+    handle = await examined.submitted(callback_url="https://onereel.example/callback/1")
+    created = next(r for r in examined.fake.requests("POST") if "onereel.example" in str(r))
+    assert created["path"].startswith(f"/{examined.provider.mount}/")
+    headers, body = examined.fake.callback()
+    await examined.adapter.verify_callback(handle, headers, body)
+    for forged_headers, forged_body in (({}, body), (headers, body + b" ")):
+        with pytest.raises(CallbackRefused):
+            await examined.adapter.verify_callback(handle, forged_headers, forged_body)
+
+
+async def test_a_refused_credential_is_the_operators_matter(examined: Examined) -> None:
+    handle = await examined.submitted()
+    examined.fake.config(api_key="another")
+    for call in (examined.submitted(), examined.adapter.poll(handle)):
         with pytest.raises(ProviderError) as caught:
             await call
         assert caught.value.kind is ErrorKind.PROVIDER_AUTH
+        assert not any(secret in caught.value.message for secret in examined.secrets())
 
 
-async def test_the_same_key_is_sent_again_for_the_same_attempt(adapter: Adapter, fake: FakeUpstream) -> None:
-    fake.config(idempotency=True)
-    request = video_request("twice [fault:ambiguous_drop]")
+async def test_what_the_upstream_cannot_be_told_is_refused_before_it_is_asked(examined: Examined) -> None:
+    examined.request("unknown_parameter")
+    with pytest.raises(ProviderError, match="holographic") as caught:
+        await examined.submitted(parameters={"holographic": True})
+    assert (caught.value.kind, caught.value.ambiguous) == (ErrorKind.INVALID_REQUEST, False)
+    assert examined.fake.stats()["calls"].get("create", 0) == 0
+
+
+async def test_provider_options_are_merged_last(examined: Examined) -> None:
+    examined.request("provider_options")
+    await examined.submitted(provider_options={"holographic": "very"})
+    sent = [r for r in examined.fake.requests("POST") if "'holographic': 'very'" in str(r["fields"])]
+    assert len(sent) == 1
+
+
+async def test_the_same_key_is_sent_again_for_the_same_attempt(examined: Examined) -> None:
+    if not examined.provider.honours_keys:
+        assert examined.adapter.submit_safety != "key"
+        pytest.skip("this provider knows no idempotency key")
+    examined.fake.config(idempotency=True)
+    request = examined.request("ambiguous_drop")
     with pytest.raises(ProviderError):
-        await adapter.submit(request)
-    handle = (await adapter.submit(request)).handle
-    assert isinstance(await ended(adapter, handle), Completed)
-    assert fake.stats()["jobs"] == 1
+        await examined.adapter.submit(request)
+    handle = (await examined.adapter.submit(request)).handle
+    assert isinstance(await ended(examined.adapter, handle), Completed)
+    assert examined.fake.stats()["jobs"] == 1
