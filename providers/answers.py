@@ -174,6 +174,11 @@ def percent(value: Any) -> int | None:
     return max(0, min(100, int(value))) if isinstance(value, int | float) else None
 
 
+def percent_of_one(value: Any) -> int | None:
+    """A progress value of 0..1 as 0..100, None where there is none."""
+    return percent(value * 100) if isinstance(value, int | float) else None
+
+
 def reported_cost(video: Mapping[str, Any]) -> ReportedCost | None:
     """What a video object says it cost in USD: `cost`, `cost.amount`, `usage.cost` or `usage.cost.amount`."""
     usage = video.get("usage")

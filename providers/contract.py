@@ -60,7 +60,9 @@ class VideoRequest:
     `seconds` is the billed length, for an extension the seconds added. `size` is "WIDTHxHEIGHT" in pixels.
     `idempotency_key` is stable over every resend of the same attempt. `parameters` holds the extension fields
     the client gave explicitly (seed, negative_prompt, fps, audio, ...), already checked against the model.
-    `source` is the upstream handle of the source video where the model `needs_handle`.
+    `source` is the upstream handle of the source video where the model `needs_handle`. `resolution` and
+    `aspect_ratio` say the size in the words of the model's catalogue row, None where it has none; `wire` is that
+    row's spelling of fields: our word to the upstream's, False for one it does not have.
     """
 
     attempt_id: str
@@ -75,6 +77,9 @@ class VideoRequest:
     provider_options: Mapping[str, Any] = field(default_factory=dict)
     source: Handle | None = None
     callback_url: str | None = None
+    resolution: str | None = None
+    aspect_ratio: str | None = None
+    wire: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

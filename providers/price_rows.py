@@ -12,6 +12,8 @@ from providers.contract import Operation
 
 Unit = Literal["output_second", "clip", "million_tokens", "input_image", "input_second", "gpu_second"]
 Currency = Literal["USD", "CNY", "credit"]
+Confidence = Literal["documented", "sdk", "measured", "unverified"]
+"""Who says so: the vendor's own pages, its SDK, a run of ours; `unverified` is a third party or memory."""
 
 TIERS: Final = ("flex", "default", "priority")
 _OF_THE_OUTPUT: Final = frozenset({"output_second", "clip", "million_tokens", "gpu_second"})
@@ -43,6 +45,7 @@ class PriceRow(BaseModel):
     max_gpu_seconds: Decimal | None = Field(default=None, gt=0)
     source: str = Field(min_length=1, max_length=500)
     as_of: date
+    confidence: Confidence | None = None
 
     @model_validator(mode="after")
     def _fits_its_unit(self) -> "PriceRow":

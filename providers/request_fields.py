@@ -35,6 +35,17 @@ def parameters(request: VideoRequest, names: Mapping[str, Write]) -> dict[str, A
     return written
 
 
+def merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with the client's provider_options over it; objects are merged, everything else is replaced."""
+    result = dict(body)
+    for name, value in options.items():
+        before = result.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = merged(before, value)  # noqa: PLW2901 - the merged one is the value
+        result[name] = value
+    return result
+
+
 def operation(request: VideoRequest, *able: Operation) -> None:
     """Refuse an operation that the adapter has no endpoint for."""
     if request.operation not in able:
@@ -69,13 +80,15 @@ def seconds(request: VideoRequest) -> int | float:
 def aspect_ratio(request: VideoRequest, among: Iterable[str]) -> str:
     """The aspect ratio that the size has, one of those the upstream takes."""
     among = tuple(among)
-    ratio = sizes.aspect_ratio(request.size, among)
+    ratio = request.aspect_ratio or sizes.aspect_ratio(request.size, among)
+    if ratio not in among:
+        ratio = None
     return ratio or refuse("size", f"{request.size} has none of the aspect ratios {_list(among)}")
 
 
 def tier(request: VideoRequest, among: Mapping[str, Any] | Collection[str]) -> Any:
     """The resolution tier of the size: one of `among`, or what `among` maps it to ({"720p": "std"})."""
-    name = sizes.tier(request.size)
+    name = request.resolution or sizes.tier(request.size)
     if name is None or name not in among:
         refuse("size", f"{request.size} is none of the resolutions {_list(among)}")
     return among[name] if isinstance(among, Mapping) else name

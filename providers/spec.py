@@ -2,14 +2,25 @@
 
 import os
 import re
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from providers.contract import MediaRole, Operation, SubmitSafety
-from providers.price_rows import PriceRow, check_rows
+from providers.frames import AspectRatio, Resolution, sizes_of
+from providers.lengths import lengths
+from providers.price_rows import Confidence, PriceRow, check_rows
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -17,7 +28,27 @@ PARAMETERS: Final = frozenset(
 )
 """Extension fields of the create body that a model may or may not take."""
 
+Status = Literal["live", "preview", "retiring", "retired", "unverified"]
+"""Whether the upstream still serves a model; `unverified`: its own sources disagree or say nothing."""
+
+SoundMode = Literal["none", "optional", "always"]
+
+_PARAMETERS_WHEN_OMITTED: Final = frozenset({"seed", "n"})
+
 _SIZE = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
+
+
+def _day(value: Any) -> Any:
+    """Take the dates of TOML and "YYYY-MM-DD"; ValueError for any other text."""
+    return date.fromisoformat(value).isoformat() if isinstance(value, str) else _text_of_day(value)
+
+
+def _text_of_day(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Lengths = Annotated[tuple[Decimal, ...], BeforeValidator(lengths)]
+Day = Annotated[str, BeforeValidator(_day)]
 
 
 class ModelSpec(BaseModel):
@@ -25,6 +56,9 @@ class ModelSpec(BaseModel):
 
     `prices` are what a customer pays, `upstream_costs` what the upstream takes; the fields per second are the short
     form of one row each. `charges_on_rejection`: whether the upstream bills what its moderation refuses.
+    `resolutions` with `aspect_ratios` are the short form of `sizes`, `audio` that of the parameter and its default.
+    `extension_seconds` are the lengths an extension may add, where they differ from `seconds`. `shape_follows_input`:
+    the picture has the shape of the input, `size` chooses its resolution alone. `regions` empty means everywhere.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,15 +68,26 @@ class ModelSpec(BaseModel):
     description: str = ""
     operations: frozenset[Operation] = frozenset(Operation)
     roles: frozenset[MediaRole] = frozenset({MediaRole.FIRST_FRAME, MediaRole.SOURCE, MediaRole.EXTEND_FROM})
+    required_roles: frozenset[MediaRole] = frozenset()
     needs_handle: frozenset[Operation] = frozenset()
-    parameters: frozenset[str] = frozenset({"seed", "n"})
-    seconds: tuple[Decimal, ...] = (Decimal(4), Decimal(8), Decimal(12))
+    parameters: frozenset[str] = _PARAMETERS_WHEN_OMITTED
+    audio: SoundMode | None = None
+    seconds: Lengths = (Decimal(4), Decimal(8), Decimal(12))
     default_seconds: Decimal | None = None
+    extension_seconds: Lengths = ()
+    resolutions: tuple[Resolution, ...] = ()
+    aspect_ratios: tuple[AspectRatio, ...] = ()
+    shape_follows_input: bool = False
     sizes: tuple[str, ...] = OPENAI_SIZES
     default_size: str | None = None
     native_size: str | None = None
     max_prompt_chars: int = Field(default=32_000, ge=1)
-    max_reference_images: int = 0
+    max_reference_images: int = Field(default=0, ge=0)
+    max_reference_videos: int = Field(default=0, ge=0)
+    max_reference_audios: int = Field(default=0, ge=0)
+    max_image_bytes: int | None = Field(default=None, ge=1)
+    max_video_bytes: int | None = Field(default=None, ge=1)
+    max_source_seconds: Decimal | None = Field(default=None, gt=0)
     price_per_second_usd: Decimal | None = Field(default=None, ge=0)
     upstream_cost_per_second_usd: Decimal | None = Field(default=None, ge=0)
     prices: tuple[PriceRow, ...] = ()
@@ -52,9 +97,32 @@ class ModelSpec(BaseModel):
     submit_safety: SubmitSafety | None = None
     deadline_seconds: float = Field(default=3600, gt=0)
     licence: str | None = None
-    released: str | None = None
-    shutdown_date: str | None = None
+    terms: str | None = None
+    status: Status = "live"
+    released: Day | None = None
+    shutdown_date: Day | None = None
+    replacement: str | None = None
+    regions: frozenset[str] = frozenset()
+    source: str | None = None
+    as_of: date | None = None
+    confidence: Confidence | None = None
     warnings: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        """Write the short forms out: shapes as sizes, the sound as parameter and default."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if "sizes" not in data and data.get("resolutions"):
+            with suppress(ValueError, TypeError):  # the field's own check says what is wrong with it
+                data["sizes"] = sizes_of(data)
+        if data.get("audio") == "optional":
+            data["parameters"] = [*data.get("parameters", _PARAMETERS_WHEN_OMITTED), "audio"]
+        elif data.get("audio") is not None:
+            data.setdefault("default_audio", data["audio"] == "always")
+        return data
 
     @field_validator("sizes")
     @classmethod
@@ -64,15 +132,27 @@ class ModelSpec(BaseModel):
                 raise ValueError(f"'{size}' is not WIDTHxHEIGHT in pixels")
         return value
 
-    @field_validator("seconds", mode="before")
+    @field_validator("parameters")
     @classmethod
-    def _seconds(cls, value: Any) -> Any:
-        return tuple(Decimal(str(v)) for v in value) if isinstance(value, list | tuple) else value
+    def _parameters(cls, value: frozenset[str]) -> frozenset[str]:
+        if unknown := value - PARAMETERS:
+            raise ValueError(
+                f"unknown: {', '.join(sorted(unknown))}; known are {', '.join(sorted(PARAMETERS))}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _defaults(self) -> "ModelSpec":
-        if not self.seconds or not self.sizes:
+        if Operation.GENERATE in self.operations and not (self.seconds and self.sizes):
             raise ValueError(f"model '{self.id}' needs at least one entry in seconds and in sizes")
+        if self.audio == "optional" and self.default_audio is None:
+            raise ValueError(f"model '{self.id}': its sound is optional, so default_audio must be given")
+        for name, value, offered in (
+            ("default_seconds", self.default_seconds, self.seconds),
+            ("default_size", self.default_size, self.sizes),
+        ):
+            if value is not None and value not in offered:
+                raise ValueError(f"model '{self.id}': its {name} is not one of those it offers")
         return self
 
     @model_validator(mode="after")

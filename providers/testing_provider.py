@@ -73,6 +73,8 @@ class FakeProvider:
     """Faults and abilities the provider's API cannot express, with the reason; the suite skips them."""
     kinds: ClassVar[Mapping[str, ErrorKind]] = {}
     """Faults that this provider's words turn into another class than the suite expects by itself."""
+    inline: ClassVar[bool] = False
+    """Whether the file lies inside the poll's answer: then the faults of the content strike there."""
     signs_callbacks: ClassVar[bool] = False
     """Whether `callback` carries a proof, which the adapter must check."""
     honours_keys: ClassVar[bool] = False
@@ -218,7 +220,9 @@ class FakeProvider:
             case "lost":
                 self.state.remove(job)
                 return self.missing(request)
-        return await self.shown(request, job, self.state_of(job))
+        state = self.state_of(job)
+        answer = await self.shown(request, job, state)
+        return self._of_content(job, answer) if self.inline and state == "completed" else answer
 
     async def cancel(self, request: Request) -> Answer:
         """Stop a job."""
@@ -286,6 +290,16 @@ class FakeProvider:
         width, height = (int(part) for part in job.size.split("x"))
         base = await self.server.draw(testing_media.mp4, width, height, job.seconds)
         return testing_media.own_bytes(base, job.id, self.state.config.content_bytes)
+
+    def _of_content(self, job: Job, answer: Answer) -> Answer:
+        fault = self.state.strike("content", job.faults, job.id)
+        if fault == "content_502":
+            return HTML_502
+        return (
+            Answer(200, HTML_502.body, HTML_502.headers)
+            if fault == "content_html"
+            else self.damaged(fault, answer)
+        )
 
     @cached_property
     def _patterns(self) -> list[tuple[str, re.Pattern[str], str]]:

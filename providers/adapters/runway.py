@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
 
-from providers import answers, media_forms, request_fields, sizes
+from providers import answers, media_forms, request_fields, results, sizes
 from providers.contract import (
     Account,
-    Completed,
     Content,
     ErrorKind,
     Failed,
@@ -81,21 +79,14 @@ class Runway:
             case ErrorKind() as kind:
                 return Failed(_ERRORS.verdict(task.get("failureCode"), task.get("failure"), kind))
             case "completed":
-                url = answers.found(task, "output", 0)
-                if not isinstance(url, str):
-                    return Failed(
-                        ProviderError(ErrorKind.PROVIDER_ERROR, "the upstream completed without a video")
-                    )
-                credits_ = answers.found(task, "cost", "credits")
-                return Completed({"url": url}, answers.cost_in("credit", credits_))
+                cost = answers.cost_in("credit", answers.found(task, "cost", "credits"))
+                return results.at_address(answers.found(task, "output", 0), cost)
             case state:
-                progress = task.get("progress")
-                done = answers.percent(progress * 100) if isinstance(progress, int | float) else None
-                return Running(done, state == "queued")
+                return Running(answers.percent_of_one(task.get("progress")), state == "queued")
 
     async def open_content(self, handle: Handle, outputs: Mapping[str, Any]) -> Content:  # noqa: ARG002 - the address is enough
         """Start the download from the signed address, which expires after a day."""
-        return await answers.video_only(await self._http.stream("GET", outputs["url"]))
+        return await results.download(self._http, outputs)
 
     async def cancel(self, handle: Handle) -> None:
         """Stop the task; a finished one is deleted."""
@@ -116,7 +107,7 @@ async def _images(request: VideoRequest) -> list[dict[str, str]]:
 
 
 def _path(handle: Handle) -> str:
-    return f"/v1/tasks/{quote(str(handle['id']), safe='')}"
+    return f"/v1/tasks/{results.segment(handle['id'])}"
 
 
 def build(account: Account, http: HttpDoor) -> Runway:

@@ -137,7 +137,8 @@ def video_request(prompt: str = "a fox", **changes: Any) -> VideoRequest:
         "seconds": Decimal(4),
         "size": "720x1280",
     }
-    return VideoRequest(**{**values, **changes})
+    values |= changes
+    return VideoRequest(**{**values, "seconds": Decimal(values["seconds"])})
 
 
 async def ended(adapter: Adapter, handle: Handle) -> Status:
