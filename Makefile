@@ -1,12 +1,13 @@
 # Two commands: `make demo` and `make test`. Python 3.11+ and make are all that is needed.
 PYTHON ?= python3
 VENV   := .venv
+CONFORMANCE := .venvs/conformance
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo serve test check format sdk chaos chaos-short bench lock migration clean
+.PHONY: help install install-gateway demo serve test check format sdk conformance chaos chaos-short bench lock migration clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -50,6 +51,15 @@ format: install ## rewrite in the project's format
 
 sdk: install ## every method of six OpenAI SDK versions, each run to completed
 	@$(BIN)/python -m tests.sdk.run
+
+conformance: $(CONFORMANCE)/.installed ## ours beside the vendors' own code
+	@$(CONFORMANCE)/bin/python -m pytest -q -rs tests/conformance
+
+$(CONFORMANCE)/.installed: requirements/conformance.txt
+	@echo "onereel: installing the vendors' code into $(CONFORMANCE)"
+	@$(PYTHON) -m venv --clear $(CONFORMANCE)
+	@$(CONFORMANCE)/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r requirements/conformance.txt
+	@touch $@
 
 chaos-short: install ## kill -9 and friends on both databases, short form
 	@$(BIN)/python -m tests.chaos.run --short

@@ -50,10 +50,14 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
+from gateway.upstreams.health import Health
+from gateway.upstreams.service import UpstreamService
+from gateway.upstreams.watch import UpstreamWatch
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
+from gateway.videos.input_links import InputLinks
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
 from gateway.webhooks.sending import Sender
@@ -117,6 +121,9 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     catalogue, hints, metrics = Catalogue(settings), Hints(), Metrics()
     door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
     secrets = open_secret_box(settings)
+    health = Health(db, clock, settings.routing, metrics)
+    watch = UpstreamWatch(db, secrets, catalogue, health, hints)
+    adapters = Adapters(partial(build_adapter, http=door))
     account = Account(db, clock, settings.stripe)
     services = Services(
         settings=settings,
@@ -146,10 +153,20 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         billing=BillingService(db, clock, settings),
         usage=UsageService(db, clock),
         reconciliation=Reconciliation(db, clock),
-        callbacks=Callbacks(db, secrets, hints, settings.public_url),
+        callbacks=Callbacks(db, secrets, hints, settings.public_url, catalogue=catalogue, adapter=adapters),
         stripe=StripeService(db, clock, account),
         hints=hints,
         metrics=metrics,
+        inputs=InputLinks(db, clock, secrets, settings.public_url),
+        upstreams=UpstreamService(
+            db,
+            clock,
+            secrets=secrets,
+            catalogue=catalogue,
+            health=health,
+            watch=watch,
+            adapter=adapters,
+        ),
         upload_dir=upload_dir,
     )
     context = JobContext(
@@ -159,13 +176,15 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         media=media,
         fetcher=MediaFetcher(door),
         catalogue=catalogue,
-        adapter=Adapters(partial(build_adapter, http=door)),
+        adapter=adapters,
         hints=hints,
         settings=settings,
         metrics=metrics,
         work_dir=work_dir,
         paces=Paces(clock.monotonic),
+        health=health,
         callback_url=services.callbacks.url,
+        input_url=services.inputs.url,
         milestone=milestone,
     )
     outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
@@ -179,9 +198,9 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
-    active = tuple(background) if settings.jobs.enabled else ()
+    active = (watch, *(background if settings.jobs.enabled else ()))
     closing = (db.close, door.close, media.close, account.close)
-    return Process(services, closing, active, readiness, Figures(db, clock, metrics))
+    return Process(services, closing, active, readiness, Figures(db, clock, metrics), watch.refresh)
 
 
 def _collecting(db: Database, clock: Clock, account: Account) -> list[Runs]:

@@ -12,7 +12,10 @@ _GROUPS = {
     "credits": ("gateway.cli_credits", "Grant and list credit."),
     "keys": ("gateway.cli_keys", "Make, list, limit and revoke API keys."),
     "models": ("gateway.cli_models", "List the models this installation offers."),
-    "upstreams": ("gateway.cli_upstreams", "Show the configured upstreams."),
+    "upstreams": (
+        "gateway.cli_upstreams",
+        "Add, check, pause and remove upstreams: your accounts at providers.",
+    ),
 }
 
 

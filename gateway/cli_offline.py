@@ -32,6 +32,13 @@ async def offline_billing(settings: Settings) -> AsyncIterator[BillingService]:
 
 
 @asynccontextmanager
+async def offline_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database itself, likewise."""
+    async with _offline(settings) as (db, _):
+        yield db
+
+
+@asynccontextmanager
 async def _offline(settings: Settings) -> AsyncIterator[tuple[Database, KeyService]]:
     lock = DataLock(settings.data_dir)
     if not settings.resolved_database_url.startswith("postgresql") and not lock.acquire():

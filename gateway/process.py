@@ -21,7 +21,8 @@ log = structlog.get_logger(__name__)
 class Process:
     """The services, and what only the lifespan touches.
 
-    `closing` are connections, the first closed last; `background` is in order of start.
+    `closing` are connections, the first closed last; `prepare` reads what must be known before the first request;
+    `background` is in order of start.
     """
 
     services: Services
@@ -29,6 +30,7 @@ class Process:
     background: tuple[Runs, ...]
     readiness: Readiness
     figures: Figures
+    prepare: Callable[[], Awaitable[None]]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -39,6 +41,7 @@ class Process:
                 stack.push_async_callback(close)
             await ensure_schema(services.settings)
             _show_once(await services.keys.bootstrap())
+            await self.prepare()
             for part in self.background:
                 await stack.enter_async_context(running(part))
             self.readiness.started = True

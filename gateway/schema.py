@@ -6,6 +6,7 @@ import gateway.files.tables
 import gateway.idempotency.tables
 import gateway.jobs.tables
 import gateway.keys.tables
+import gateway.upstreams.tables
 import gateway.videos.tables
 import gateway.webhooks.tables
 from billing.tables import metadata as billing_metadata
@@ -18,6 +19,7 @@ TABLE_MODULES = (
     gateway.idempotency.tables,
     gateway.jobs.tables,
     gateway.keys.tables,
+    gateway.upstreams.tables,
     gateway.videos.tables,
     gateway.webhooks.tables,
 )

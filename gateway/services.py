@@ -17,10 +17,12 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.upstreams.service import UpstreamService
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
+from gateway.videos.input_links import InputLinks
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
 from gateway.webhooks.service import WebhookService
@@ -50,6 +52,8 @@ class Services:
     stripe: StripeService
     hints: Hints
     metrics: Metrics
+    inputs: InputLinks
+    upstreams: UpstreamService
     upload_dir: Path
 
     def by_name(self) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 import os
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -15,6 +15,7 @@ from pydantic_settings import (
 
 from billing.exchange import ExchangeRate
 from billing.plans import Plan
+from providers.configured import expanded, from_environment
 from providers.spec import UpstreamSpec
 
 
@@ -34,6 +35,19 @@ class Jobs(_Section):
     max_attempts: int = 3
     max_tries: int = 8
     shutdown_grace_seconds: float = 10
+
+
+class Routing(_Section):
+    """Which upstream a video goes to. `prefer` sorts the routes of a model that have the same priority. So many
+    failures within the window open an upstream's breaker for a cool-down that doubles up to the longest. A video whose
+    every upstream has been away for `patience_seconds` fails. Times in seconds."""
+
+    prefer: Literal["order", "cost", "latency"] = "order"
+    failure_threshold: int = Field(default=5, ge=1)
+    failure_window_seconds: float = Field(default=60, gt=0)
+    cool_down_seconds: float = Field(default=15, gt=0)
+    longest_cool_down_seconds: float = Field(default=300, gt=0)
+    patience_seconds: float = Field(default=900, ge=0)
 
 
 class Local(_Section):
@@ -140,6 +154,7 @@ class Settings(BaseSettings):
     default_model: str | None = None
     aliases: dict[str, str] = Field(default_factory=dict)
     jobs: Jobs = Jobs()
+    routing: Routing = Routing()
     local: Local = Local()
     security: Security = Security()
     billing: Billing = Billing()
@@ -149,7 +164,22 @@ class Settings(BaseSettings):
     media: Media = Media()
     retention: Retention = Retention()
     upstreams: tuple[UpstreamSpec, ...] = ()
+    upstreams_from_env: bool = True  # a provider's own key variable switches it on
     plans: tuple[Plan, ...] = ()
+
+    @field_validator("upstreams", mode="before")
+    @classmethod
+    def _filled_in(cls, value: Any) -> Any:
+        """Let the catalogue say what a table leaves out."""
+        if not isinstance(value, list | tuple):
+            return value
+        return [expanded(each) if isinstance(each, dict) else each for each in value]
+
+    @model_validator(mode="after")
+    def _from_environment(self) -> Self:
+        if self.upstreams_from_env:
+            self.upstreams = (*self.upstreams, *from_environment(os.environ, self.upstreams))
+        return self
 
     @property
     def resolved_database_url(self) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Collection, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, TextIO
 
@@ -27,6 +27,7 @@ _SECRET_WORDS: Final = (
     "cookie",
     "prompt",
 )
+_BREAKER_STATES: Final = ("closed", "half_open", "open")
 _LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 # Local variables in a traceback would write down prompts and keys.
@@ -120,6 +121,20 @@ class Metrics:
         self._unknown_state = self._counter(
             "onereel_unknown_upstream_state", "Upstream states that the adapter does not know.", "upstream"
         )
+        self._failovers = self._counter(
+            "onereel_failovers", "Videos that left an upstream for another.", "upstream", "reason"
+        )
+        self._pauses = self._counter(
+            "onereel_upstream_pauses",
+            "Pauses for a refused credential or missing funds.",
+            "upstream",
+            "reason",
+        )
+        self._openings = self._counter("onereel_breaker_openings", "Times a breaker opened.", "upstream")
+        self._breaker = self._gauge(
+            "onereel_breaker", "Circuit breaker: 0 closed, 1 half-open, 2 open.", "upstream"
+        )
+        self._paused = self._gauge("onereel_upstream_paused", "1 while an upstream is paused.", "upstream")
         self._jobs = self._gauge("onereel_jobs", "Jobs by state.", "state")
         self._queue_age = self._gauge("onereel_queue_age_seconds", "Age of the oldest job that is due.")
         self._outbox = self._gauge("onereel_outbox_pending", "Client events that wait for delivery.")
@@ -148,6 +163,26 @@ class Metrics:
     def unknown_upstream_state(self, upstream: str) -> None:
         """Count a state that an adapter could not read."""
         self._unknown_state.labels(upstream).inc()
+
+    def failover(self, upstream: str, reason: str) -> None:
+        """Count a video that an upstream surely did not take, or could not make, and that goes to another."""
+        self._failovers.labels(upstream, reason).inc()
+
+    def upstream_paused(self, upstream: str, reason: str) -> None:
+        """Count a pause that this process began."""
+        self._pauses.labels(upstream, reason).inc()
+
+    def breaker_opened(self, upstream: str) -> None:
+        """Count a breaker that this process opened."""
+        self._openings.labels(upstream).inc()
+
+    def set_upstreams(self, breakers: Mapping[str, str], paused: Collection[str]) -> None:
+        """Replace the standing of every upstream; one that is gone is not shown any more."""
+        self._breaker.clear()
+        self._paused.clear()
+        for name, state in breakers.items():
+            self._breaker.labels(name).set(_BREAKER_STATES.index(state))
+            self._paused.labels(name).set(name in paused)
 
     def set_jobs(self, by_state: Mapping[str, int], queue_age_seconds: float) -> None:
         """Replace the job figures: a state without jobs drops to zero."""

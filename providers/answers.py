@@ -127,6 +127,14 @@ def required(body: Any, *path: str) -> str:
     )
 
 
+def decoded(body: bytes) -> Any:
+    """The JSON in a body, None for what is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
 def found(body: Any, *path: str | int) -> Any:
     """The value at a path of keys and indexes in decoded JSON, None where there is none."""
     for step in path:

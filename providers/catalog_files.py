@@ -39,6 +39,7 @@ class CatalogModel(ModelSpec):
     seconds: Lengths = ()
     sizes: tuple[str, ...] = ()
     price: Literal["unknown"] | None = None
+    notes: tuple[str, ...] = ()
     source: str = Field(min_length=1)
     as_of: date
     confidence: Literal["documented", "sdk", "measured", "unverified"]
@@ -60,8 +61,9 @@ class CatalogFile(BaseModel):
     """One provider: how to reach it, which environment variables switch it on, and its models.
 
     `env` are alternatives, each the variables that are needed together; `env_named_by` tells whether the vendor or
-    onereel chose the names. `regions` are further addresses by name, `base_url` is that of `region`. `options` are
-    what the adapter is given, `options_env` the variables an option is taken from. Times in seconds.
+    onereel chose the names. `regions` are addresses by name, `base_url` is that of `region`; `env_regions` are variables
+    whose key belongs to another one. `adapter` is the type of the adapter where it is not the provider's own. `options`
+    are what the adapter is given, `options_env` the variables an option is taken from. Times in seconds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,7 +75,9 @@ class CatalogFile(BaseModel):
     regions: Mapping[str, str] = Field(default_factory=dict)
     env: tuple[tuple[str, ...], ...] = Field(min_length=1)
     env_named_by: Literal["vendor", "onereel"]
+    env_regions: Mapping[str, str] = Field(default_factory=dict)
     base_url_env: str | None = None
+    adapter: str | None = None
     options: Mapping[str, Any] = Field(default_factory=dict)
     options_env: Mapping[str, str] = Field(default_factory=dict)
     auth: str
@@ -84,6 +88,7 @@ class CatalogFile(BaseModel):
     polls_per_second: Decimal | None = Field(default=None, gt=0)
     max_concurrent: int | None = Field(default=None, ge=1)
     requests_per_second: Decimal | None = Field(default=None, gt=0)
+    credit_usd: Decimal | None = Field(default=None, gt=0)
     as_of: date
     verified: str
     notes: tuple[str, ...] = ()
@@ -96,10 +101,16 @@ class CatalogFile(BaseModel):
             raise ValueError(f"two models have the id '{min(twice)}'")
         if self.regions and self.regions.get(self.region or "") != self.base_url:
             raise ValueError("base_url must be that of region")
+        if unknown := set(self.env_regions.values()) - self.regions.keys():
+            raise ValueError(f"env_regions: no such region: {', '.join(sorted(unknown))}")
         for model in self.models:
-            if unknown := model.regions - self.regions.keys():
+            if unknown := set(model.regions) - self.regions.keys():
                 raise ValueError(f"model '{model.id}': no such region: {', '.join(sorted(unknown))}")
         return self
+
+    def find(self, upstream_model: str) -> CatalogModel | None:
+        """Find a model by the name the upstream knows."""
+        return next((model for model in self.models if model.upstream_id == upstream_model), None)
 
     def models_in(self, region: str | None) -> tuple[CatalogModel, ...]:
         """List the models that a region offers; None for the region of `base_url`."""

@@ -1,12 +1,11 @@
 """Which error an upstream's own codes and words mean: a table per provider, pure."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from providers.answers import Response, clean, error_from, found, retry_after
+from providers.answers import Response, clean, decoded, error_from, found, retry_after
 from providers.contract import ErrorKind, ProviderError
 
 Rows = Mapping[str, ErrorKind]
@@ -21,7 +20,9 @@ class ErrorTable:
 
     `code_at` and `message_at` are dotted places in the JSON body ("error.code", "detail.0.type"), the first that
     holds something counts. `codes` fit a whole code, `words` any part of the message and decide where no code
-    does. `fine` are codes that report success. A code decides before the HTTP status, also in HTTP 200.
+    does. `fine` are codes that report success. A code decides before the HTTP status, also in HTTP 2xx
+    unless `in_success` is False: then what stands there speaks of the job.
+    `wait` finds the seconds to wait in a message, where no header tells them.
     """
 
     code_at: tuple[str, ...] = ("error.code", "error.type", "code")
@@ -29,19 +30,22 @@ class ErrorTable:
     codes: Rows = field(default_factory=dict)
     words: Rows = field(default_factory=dict)
     fine: frozenset[str] = frozenset()
+    wait: str = ""
+    in_success: bool = True
 
     def __call__(self, response: Response) -> ProviderError | None:
         """The error an answer stands for, None for a good one."""
         good = 200 <= response.status < 300
-        body = _decoded(response)
+        body = decoded(response.body)
         code = _first(body, self.code_at)
-        if good and (code is None or code in self.fine):
+        if good and (code is None or code in self.fine or not self.in_success):
             return None
         message = _first(body, self.message_at) or ""
         kind = self.kind(code, message)
         if kind is None and not good:
             error = error_from(response)
             error.message = clean(message, response.secret) or error.message
+            error.retry_after = self._retry_after(response, message)
             error.upstream_code = code or error.upstream_code
             return error
         kind = kind or ErrorKind.PROVIDER_ERROR
@@ -49,7 +53,7 @@ class ErrorTable:
             kind,
             clean(message, response.secret) or f"the upstream answered the error {code}",
             ambiguous=kind in _UNSURE and not 400 <= response.status < 500,
-            retry_after=retry_after(response.headers),
+            retry_after=self._retry_after(response, message),
             http_status=response.status,
             upstream_code=code,
         )
@@ -64,6 +68,11 @@ class ErrorTable:
                 return kind
         return None
 
+    def _retry_after(self, response: Response, message: str) -> float | None:
+        told = retry_after(response.headers)
+        in_words = re.search(self.wait, message) if self.wait and told is None else None
+        return float(in_words[1]) if in_words else told
+
     def verdict(
         self, code: Any, message: Any = None, usual: ErrorKind = ErrorKind.PROVIDER_ERROR
     ) -> ProviderError:
@@ -74,13 +83,6 @@ class ErrorTable:
         return ProviderError(
             kind, text or f"the upstream reports: {clean(named or kind.value)}", upstream_code=named
         )
-
-
-def _decoded(response: Response) -> Any:
-    try:
-        return json.loads(response.body)
-    except ValueError:
-        return None
 
 
 def _first(body: Any, places: tuple[str, ...]) -> str | None:

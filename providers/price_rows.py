@@ -104,11 +104,20 @@ def check_rows(rows: Sequence[PriceRow], what: str) -> None:
         raise ValueError(f"{what}: they name only input units, add the price of the output")
     if len({row.currency for row in rows}) > 1:
         raise ValueError(f"{what}: they must all be in one currency")
-    for operation, audio, tier in itertools.product(Operation, _SOUND, TIERS):
+    for operation, audio, tier in itertools.product(*_conditions(rows)):
         try:
             cells(rows, operation, audio, tier)
         except AmbiguousPrice as error:
             raise ValueError(f"{what}: {error}") from error
+
+
+def _conditions(rows: Sequence[PriceRow]) -> tuple[Sequence[Operation], Sequence[bool | None], Sequence[str]]:
+    """List what tells rows apart: of a condition that no row names, one value stands for all."""
+    return (
+        [*Operation] if any(row.operations is not None for row in rows) else [Operation.GENERATE],
+        _SOUND if any(row.audio is not None for row in rows) else (None,),
+        TIERS if any(row.service_tiers is not None for row in rows) else TIERS[1:2],
+    )
 
 
 def _of_unit(unit: str, able: Sequence[PriceRow]) -> Iterator[Cell]:

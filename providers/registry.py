@@ -7,6 +7,7 @@ from functools import cache
 from typing import get_args
 
 from providers import adapters
+from providers.catalog_files import catalog_of
 from providers.contract import Account, Adapter, SubmitSafety
 from providers.http import HttpDoor
 from providers.spec import UpstreamSpec
@@ -34,13 +35,21 @@ def adapter_factories() -> Mapping[str, AdapterFactory]:
 
 def build_adapter(upstream: UpstreamSpec, http: HttpDoor) -> Adapter:
     """Bind the adapter of `upstream.type` to this account. Raises UnknownProviderError."""
-    factory = adapter_factories().get(upstream.type)
+    factory = adapter_factories().get(_adapter_of(upstream.type))
     if factory is None:
         known = ", ".join(adapter_factories())
         raise UnknownProviderError(
             f"upstream '{upstream.name}' has the unknown type '{upstream.type}'; known types are {known}",
         )
     return factory(account_of(upstream), http)
+
+
+def _adapter_of(provider_type: str) -> str:
+    """The adapter that a type is served by: its own, or the one that its catalogue names."""
+    try:
+        return catalog_of(provider_type).adapter or provider_type
+    except KeyError:
+        return provider_type
 
 
 def account_of(upstream: UpstreamSpec) -> Account:

@@ -34,13 +34,15 @@ def joined(size: str, separator: str) -> str:
 
 
 def aspect_ratio(size: str, among: Iterable[str] = _RATIOS) -> str | None:
-    """The ratio of `among` that the size has, to 2 percent; None where it has none of them."""
+    """The ratio of `among` that the size comes nearest to, within 2 percent; None where there is none."""
     width, height = pixels(size)
-    for ratio in among:
+
+    def distance(ratio: str) -> float:
         across, _, down = ratio.partition(":")
-        if abs(width * int(down) / (height * int(across)) - 1) <= _TOLERANCE:
-            return ratio
-    return None
+        return abs(width * int(down) / (height * int(across)) - 1)
+
+    nearest = min(among, key=distance, default=None)
+    return nearest if nearest is not None and distance(nearest) <= _TOLERANCE else None
 
 
 def tier(size: str) -> str | None:

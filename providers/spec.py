@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -12,13 +13,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from providers.contract import MediaRole, Operation, SubmitSafety
-from providers.frames import AspectRatio, Resolution, sizes_of
+from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
 
@@ -58,7 +61,11 @@ class ModelSpec(BaseModel):
     form of one row each. `charges_on_rejection`: whether the upstream bills what its moderation refuses.
     `resolutions` with `aspect_ratios` are the short form of `sizes`, `audio` that of the parameter and its default.
     `extension_seconds` are the lengths an extension may add, where they differ from `seconds`. `shape_follows_input`:
-    the picture has the shape of the input, `size` chooses its resolution alone. `regions` empty means everywhere.
+    the picture has the shape of the input, `size` chooses its resolution alone. `frames`: the pixels that an upstream
+    makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
+    resolution, where it is shorter than at others. `regions` empty means everywhere.
+    `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
+    has none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +84,7 @@ class ModelSpec(BaseModel):
     extension_seconds: Lengths = ()
     resolutions: tuple[Resolution, ...] = ()
     aspect_ratios: tuple[AspectRatio, ...] = ()
+    frames: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
     shape_follows_input: bool = False
     sizes: tuple[str, ...] = OPENAI_SIZES
     default_size: str | None = None
@@ -88,6 +96,7 @@ class ModelSpec(BaseModel):
     max_image_bytes: int | None = Field(default=None, ge=1)
     max_video_bytes: int | None = Field(default=None, ge=1)
     max_source_seconds: Decimal | None = Field(default=None, gt=0)
+    max_seconds_at: Mapping[str, Decimal] = Field(default_factory=dict)
     price_per_second_usd: Decimal | None = Field(default=None, ge=0)
     upstream_cost_per_second_usd: Decimal | None = Field(default=None, ge=0)
     prices: tuple[PriceRow, ...] = ()
@@ -96,6 +105,8 @@ class ModelSpec(BaseModel):
     charges_on_rejection: Literal["yes", "no", "unknown"] = "unknown"
     submit_safety: SubmitSafety | None = None
     deadline_seconds: float = Field(default=3600, gt=0)
+    priority: int | None = Field(default=None, ge=0)  # of this route; None is the upstream's
+    weight: int | None = Field(default=None, ge=0)
     licence: str | None = None
     terms: str | None = None
     status: Status = "live"
@@ -103,6 +114,7 @@ class ModelSpec(BaseModel):
     shutdown_date: Day | None = None
     replacement: str | None = None
     regions: frozenset[str] = frozenset()
+    wire: Mapping[str, str | bool] = Field(default_factory=dict)
     source: str | None = None
     as_of: date | None = None
     confidence: Confidence | None = None
@@ -130,6 +142,22 @@ class ModelSpec(BaseModel):
         for size in value:
             if not _SIZE.fullmatch(size):
                 raise ValueError(f"'{size}' is not WIDTHxHEIGHT in pixels")
+        return value
+
+    @field_validator("max_seconds_at")
+    @classmethod
+    def _known_resolutions(cls, value: Mapping[str, Decimal], info: ValidationInfo) -> Any:
+        if unknown := value.keys() - set(info.data.get("resolutions", ())):
+            raise ValueError(f"not among the resolutions: {', '.join(sorted(unknown))}")
+        return value
+
+    @field_validator("frames")
+    @classmethod
+    def _frames(cls, value: Mapping[str, Mapping[str, str]], info: ValidationInfo) -> Any:
+        resolutions, ratios = info.data.get("resolutions", ()), info.data.get("aspect_ratios", ())
+        for resolution, shapes in value.items():
+            if resolution not in resolutions or not shapes.keys() <= set(ratios):
+                raise ValueError(f"frames of {resolution}: only of the resolutions and aspect_ratios above")
         return value
 
     @field_validator("parameters")
@@ -192,21 +220,37 @@ class ModelSpec(BaseModel):
         """The name the upstream knows."""
         return self.upstream_model or self.id
 
+    def words_of(self, size: str) -> tuple[str | None, str | None]:
+        """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
+        return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
+
+    def lengths_of(self, operation: Operation) -> tuple[Decimal, ...]:
+        """List the lengths on offer; those of an extension are what it adds."""
+        return (self.extension_seconds or self.seconds) if operation is Operation.EXTEND else self.seconds
+
+    def longest_at(self, size: str) -> Decimal | None:
+        """Give the longest video of a size where that is shorter than of others."""
+        return self.max_seconds_at.get(self.words_of(size)[0] or "")
+
     @property
     def seconds_when_omitted(self) -> Decimal:
-        """The length made when the client names none."""
+        """The length made when the client names none; only of a model that generates."""
         return self.default_seconds or self.seconds[0]
 
     @property
     def size_when_omitted(self) -> str:
-        """The size made when the client names none: 720x1280 where offered, as OpenAI's default."""
+        """The size made when the client names none: 720x1280 where offered, as OpenAI's default; as above."""
         if self.default_size:
             return self.default_size
         return "720x1280" if "720x1280" in self.sizes else self.sizes[0]
 
 
 class UpstreamSpec(BaseModel):
-    """A configured account or worker at a provider: one [[upstreams]] table of onereel.toml."""
+    """A configured account or worker at a provider: one [[upstreams]] table of onereel.toml.
+
+    Of the upstreams that serve a model those of the lowest `priority` come first; among equals that have a `weight`
+    videos are shared out in that proportion, and weight 0 is only fallen back on.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -219,8 +263,22 @@ class UpstreamSpec(BaseModel):
     requests_per_second: float | None = Field(default=None, gt=0)
     options: dict[str, Any] = Field(default_factory=dict)  # the adapter's own: {"dialect": "openai"}
     credit_usd: Decimal | None = Field(default=None, gt=0)  # what one of the upstream's own credits costs
+    priority: int = Field(default=0, ge=0)
+    weight: int | None = Field(default=None, ge=0)
     pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
+    _credential_version: int | None = PrivateAttr(default=None)
+
+    @property
+    def credential_version(self) -> int | None:
+        """Which of the upstream's stored credentials this is; None where it is not a stored one."""
+        return self._credential_version
+
+    def with_credential(self, secret: str, version: int) -> "UpstreamSpec":
+        """Make the same upstream with a stored credential."""
+        made = self.model_copy(update={"api_key": SecretStr(secret)})
+        made._credential_version = version  # noqa: SLF001  (its own kind)
+        return made
 
     @property
     def credential(self) -> str:

@@ -127,6 +127,8 @@ def _decode(request: Request, body: bytes) -> None:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     if kind == "multipart/form-data":
         _decode_form(request, body, options.get("boundary", ""))
+    elif kind == "application/x-www-form-urlencoded":
+        request.fields = dict(parse_qsl(body.decode()))
     elif body:
         value = json.loads(body)
         request.fields = value if isinstance(value, dict) else {"": value}

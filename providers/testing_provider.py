@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from providers import testing_media
 from providers.contract import ErrorKind
@@ -75,8 +75,8 @@ class FakeProvider:
     """Faults that this provider's words turn into another class than the suite expects by itself."""
     inline: ClassVar[bool] = False
     """Whether the file lies inside the poll's answer: then the faults of the content strike there."""
-    signs_callbacks: ClassVar[bool] = False
-    """Whether `callback` carries a proof, which the adapter must check."""
+    signs_callbacks: ClassVar[Literal["no", "head", "body"]] = "no"
+    """What the proof that `callback` carries covers: then the adapter must check it."""
     honours_keys: ClassVar[bool] = False
     """Whether a create sent again with the same key makes no second job."""
 

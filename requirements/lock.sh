@@ -12,3 +12,5 @@ rm requirements/local.all.txt
 compile --extra local --constraint requirements/torch.txt $skip -o requirements/local.txt
 # shellcheck disable=SC2086
 compile --extra local --group dev --constraint requirements/torch.txt $skip -o requirements/dev.txt
+# The vendors' code of `make conformance`, beside what the suite runs on.
+compile --constraint requirements/gateway.txt requirements/conformance.in -o requirements/conformance.txt

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from litestar import Controller, post
+from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from gateway.errors import NotFound
-from gateway.videos.callbacks import PATH, Callbacks
+from gateway.videos.callbacks import LONGEST_BODY, PATH, Callbacks
 
 
 class CallbacksController(Controller):
@@ -21,9 +21,28 @@ class CallbacksController(Controller):
         summary="Tell the gateway that an upstream job has changed",
     )
     async def receive(
-        self, attempt_id: FromPath[str], token: FromPath[str], callbacks: NamedDependency[Callbacks]
+        self,
+        request: Request[Any, Any, Any],
+        attempt_id: FromPath[str],
+        token: FromPath[str],
+        callbacks: NamedDependency[Callbacks],
     ) -> dict[str, Any]:
-        """Make the job's next poll due now. The body is not read: only the upstream's own answer counts."""
-        if not await callbacks.nudge(attempt_id, token):
+        """Make the job's next poll due now, whatever the body says: only the upstream's own answer counts."""
+        if not callbacks.is_ours(attempt_id, token):
             raise NotFound("There is no such callback address.")
-        return {"received": True}
+        answer = await callbacks.receive(attempt_id, _headers(request), await _bounded(request))
+        return answer or {"received": True}
+
+
+def _headers(request: Request[Any, Any, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
+
+
+async def _bounded(request: Request[Any, Any, Any]) -> bytes | None:
+    """Read the body, None where it is longer than any callback."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LONGEST_BODY:
+            return None
+    return body

@@ -9,9 +9,11 @@ from gateway.http.billing_stripe import StripeController
 from gateway.http.callbacks import CallbacksController
 from gateway.http.content import ContentController
 from gateway.http.files import FilesController
+from gateway.http.inputs import InputsController
 from gateway.http.keys import ApiKeysController, OrganizationsController, ProjectsController
 from gateway.http.models import ModelsController
 from gateway.http.reconciliation import ReconciliationController
+from gateway.http.upstreams import UpstreamsController
 from gateway.http.usage import CostsController, UsageController
 from gateway.http.videos import VideosController
 from gateway.http.webhook_endpoints import WebhookEndpointsController, WebhookEventTypesController
@@ -24,6 +26,8 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     WebhookEndpointsController,
     WebhookEventTypesController,
     CallbacksController,
+    InputsController,
+    UpstreamsController,
     ProjectsController,
     ApiKeysController,
     OrganizationsController,

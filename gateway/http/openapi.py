@@ -28,6 +28,7 @@ _OPEN_PATHS: Final = (
     "/docs",
     "/openapi.json",
     "/v1/callbacks/",
+    "/v1/inputs/",
     "/v1/billing/stripe/webhook",
 )
 _SECURED: Final = ("401", "403")

@@ -13,6 +13,7 @@ from gateway.http.pagination import PageRequest, list_envelope, provide_page
 from gateway.http.video_actions import VideoActions, VideoId, answered, provide_reader
 from gateway.http.video_schemas import Character, DeletedVideo, Video, VideoList
 from gateway.principal import Principal, Scope
+from gateway.videos.attempts import AttemptList
 from gateway.videos.service import VideoService
 
 _READS: Final = requires(Scope.VIDEOS_READ)
@@ -49,6 +50,18 @@ class VideosController(VideoActions, VideoEvents):
     ) -> Response[dict[str, Any]]:
         """Show one video. The header openai-poll-after-ms says when to look again."""
         return answered(videos, await videos.retrieve(principal, video_id))
+
+    @get(
+        "/{video_id:str}/attempts",
+        opt=_READS,
+        operation_class=documented(answer=AttemptList),
+        summary="List a video's attempts",
+    )
+    async def list_attempts(
+        self, video_id: VideoId, principal: NamedDependency[Principal], videos: NamedDependency[VideoService]
+    ) -> dict[str, Any]:
+        """Show where the video was sent, in order, and how each of it went."""
+        return await videos.attempts(principal, video_id)
 
     @delete(
         "/{video_id:str}",

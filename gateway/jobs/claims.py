@@ -1,5 +1,6 @@
 """Who may work on a job: leases with a fence. A stale worker's commit touches no row and is dropped."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -71,10 +72,14 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a step needs of the rows: the video, and its latest attempt if there is one."""
+    """What a step needs of the rows: the video, and its latest attempt if there is one.
+
+    `tried` are the upstreams, with their models, that it has been at for good; one that only refused may be asked again.
+    """
 
     video: Row[Any]
     attempt: Row[Any] | None
+    tried: frozenset[tuple[str, str]] = frozenset()
 
 
 def claim(conn: Connection, owner: str, lease_ms: int, limit: int) -> Sequence[Row[Any]]:
@@ -100,9 +105,14 @@ def load(conn: Connection, claimed: Sequence[Row[Any]]) -> dict[str, Loaded]:
     wanted = video_ids + [row.video_id for row in attempt_rows]
     video_rows = {r.id: r for r in conn.execute(_VIDEOS, {"ids": wanted})}
     latest: dict[str, Row[Any]] = {}
+    tried: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for row in conn.execute(_ATTEMPTS_OF, {"ids": video_ids}):
         latest[row.video_id] = row
-    found = {i: Loaded(video_rows[i], latest.get(i)) for i in video_ids if i in video_rows}
+        if row.state != "refused":
+            tried[row.video_id].add((row.upstream, row.upstream_model))
+    found = {
+        i: Loaded(video_rows[i], latest.get(i), frozenset(tried[i])) for i in video_ids if i in video_rows
+    }
     found.update(
         {i: Loaded(video_rows[a.video_id], a) for i, a in by_watch.items() if a.video_id in video_rows}
     )

@@ -4,7 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.clock import Clock
 from gateway.db import Database
@@ -16,7 +16,8 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
-from gateway.videos.routing import Catalogue
+from gateway.upstreams.health import Health
+from gateway.videos.routing import Catalogue, Route
 from providers.contract import Adapter
 from providers.spec import UpstreamSpec
 
@@ -35,6 +36,14 @@ def no_callback(_attempt_id: str) -> None:
     """Without a public address nobody can call back."""
 
 
+InputUrl = Callable[[str, int, str, float], str | None]
+"""A public address of a video's n-th input, of this media type, for so many seconds; None without a public URL."""
+
+
+def no_input_url(_video_id: str, _n: int, _media_type: str, _seconds: float) -> None:
+    """Without a public address nobody can fetch anything."""
+
+
 @dataclass
 class JobContext:
     """Shared by every step; holds no state of a single job."""
@@ -51,8 +60,14 @@ class JobContext:
     metrics: Metrics
     work_dir: Path
     paces: Paces
+    health: Health
     callback_url: Callable[[str], str | None] = no_callback
+    input_url: InputUrl = no_input_url
     milestone: Milestone = no_milestone
+
+    def adapter_of(self, route: Route, attempt: Any) -> Adapter:
+        """The route's adapter under the credential that the attempt was sent with."""
+        return self.adapter(self.catalogue.with_version(route.upstream, attempt.credential_version))
 
 
 @dataclass(frozen=True, slots=True)

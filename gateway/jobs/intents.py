@@ -42,8 +42,15 @@ _POSTPONE: Final = (
 _NEW_ATTEMPTS: Final = insert(attempts).values(created_at=now_ms(), sent_at=now_ms())
 _SAME_ATTEMPTS: Final = (
     update(attempts)
-    .where(attempts.c.id.in_(bindparam("ids", expanding=True)))
-    .values(state="intent", holds_key_slot=True, holds_upstream_slot=True, sent_at=now_ms(), handle=None)
+    .where(attempts.c.id == bindparam("attempt_id"))
+    .values(
+        state="intent",
+        holds_key_slot=True,
+        holds_upstream_slot=True,
+        sent_at=now_ms(),
+        handle=None,
+        credential_version=bindparam("new_version"),
+    )
 )
 _CANCELLED: Final = select(videos.c.id).where(
     videos.c.id.in_(bindparam("ids", expanding=True)), videos.c.cancel_requested
@@ -64,6 +71,7 @@ class Intent:
     upstream_model: str
     wants: tuple[Want, ...]
     last: Any | None = None
+    credential_version: int | None = None
     estimate_micros: int | None = (
         None  # what the upstream is expected to charge, None where its price is unknown
     )
@@ -99,12 +107,18 @@ def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLos
 
 
 def _attempt_id(item: Intent) -> str:
-    """The refused attempt again: it was surely not accepted, so its id still names one video. Else a new one."""
+    """The refused attempt again: it was surely not accepted, so its id still names one video. Else a new one.
+
+    A refused attempt whose video now goes elsewhere stays refused.
+    """
     return str(item.last.id) if _again(item) and item.last is not None else new_id("att")
 
 
 def _again(item: Intent) -> bool:
-    return item.last is not None and item.last.state == "refused"
+    last = item.last
+    if last is None or last.state != "refused":
+        return False
+    return bool(last.upstream == item.upstream and last.upstream_model == item.upstream_model)
 
 
 def _write(conn: Connection, begun: dict[str, Intent]) -> None:
@@ -113,10 +127,14 @@ def _write(conn: Connection, begun: dict[str, Intent]) -> None:
     ids = {"ids": [item.video_id for item in begun.values()]}
     conn.execute(_BEGIN_JOBS, ids)
     conn.execute(_MOVE_VIDEOS, ids)
-    same = [attempt_id for attempt_id, item in begun.items() if _again(item)]
+    same = [
+        {"attempt_id": attempt_id, "new_version": item.credential_version}
+        for attempt_id, item in begun.items()
+        if _again(item)
+    ]
     new = [_row(attempt_id, item) for attempt_id, item in begun.items() if not _again(item)]
     if same:
-        conn.execute(_SAME_ATTEMPTS, {"ids": same})
+        conn.execute(_SAME_ATTEMPTS, same)
     if new:
         conn.execute(_NEW_ATTEMPTS, new)
 
@@ -128,6 +146,7 @@ def _row(attempt_id: str, item: Intent) -> dict[str, Any]:
         "n": 1 if item.last is None else item.last.n + 1,
         "upstream": item.upstream,
         "upstream_model": item.upstream_model,
+        "credential_version": item.credential_version,
         "state": "intent",
         "idempotency_key": attempt_id,
         "holds_key_slot": True,

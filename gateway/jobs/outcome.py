@@ -29,15 +29,23 @@ async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, co
     )
 
 
+LOCKED_OUT = frozenset({ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS})
+"""The operator's trouble with the upstream: no client is told of it."""
+
+
+async def locked_out(ctx: JobContext, job: Job, upstream: str, error: ProviderError) -> None:
+    """Pause the upstream, unless it refused a credential that has been replaced since."""
+    attempt, present = job.rows.attempt, ctx.catalogue.upstream(upstream)
+    if attempt is None or (present is not None and attempt.credential_version != present.credential_version):
+        return
+    await ctx.health.locked_out(upstream, error, job.video_id, attempt.id)
+
+
 def failure_of(error: ProviderError, cost: Cost | None = None) -> Failure:
     """What the client is told of an upstream's verdict; never its 401 or 402. `cost`: what it takes all the same."""
     code = PUBLIC_CODES.get(error.kind, "provider_error")
-    if error.kind in (ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS):
-        return Failure(
-            code,
-            "The provider is not available to this gateway; its operator was told.",
-            notice=error.message,
-        )
+    if error.kind in LOCKED_OUT:
+        return Failure(code, "The provider is not available to this gateway; its operator was told.")
     if code == "provider_error":
         return Failure(
             code, f"The provider could not make this video: {error.message}"[:500], notice=error.message

@@ -6,9 +6,10 @@ import structlog
 from sqlalchemy import Connection, Row, update
 
 from gateway.jobs import costs, moves, store
+from gateway.jobs.choice import others_left
 from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
-from gateway.jobs.outcome import fail_video, failure_of, try_later
+from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.videos.routing import Route
@@ -36,7 +37,7 @@ async def poll(ctx: JobContext, job: Job) -> None:
     if route is None:
         await try_later(ctx, job)  # the upstream was taken out of the configuration; it may come back
         return
-    adapter = ctx.adapter(route.upstream)
+    adapter = ctx.adapter_of(route, _attempt(job))
     if video.cancel_requested:
         await _cancel(ctx, job, adapter)
         return
@@ -81,6 +82,7 @@ async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> N
     cost = costs.columns_of(attempt, costs.cost_of(route, job.rows.video, status))
     move = moves.Done(job.lease, attempt.id, status.outputs, cost, costs.gpu_ms(status.gpu_seconds))
     updated = await ctx.db.write_batch(moves.done, move, background=True)
+    await ctx.health.succeeded(route.upstream.name, "job")
     job.lease.state = State.STORING
     if _attempt(job).outputs is None:  # the tries of polling are over; those of an expired address go on
         job.lease.tries = 0
@@ -112,6 +114,8 @@ async def _unanswered(
         return
     delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
     await try_later(ctx, job, min(delay, 60.0))
+    if error.kind in LOCKED_OUT:
+        await locked_out(ctx, job, route.upstream.name, error)
 
 
 async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
@@ -137,11 +141,13 @@ async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
 async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
     """The upstream says there will be no video: another route may make it, or the video fails."""
     video = job.rows.video
-    routes = routes_of(ctx, video, StoredRequest.model_validate(video.request))
-    more = routes.index(route) + 1 < len(routes) and _attempt(job).n < ctx.settings.jobs.max_attempts
+    request = StoredRequest.model_validate(video.request)
+    more = _attempt(job).n < ctx.settings.jobs.max_attempts and others_left(ctx, job, request)
     if not (more and error.kind in _NEXT_ROUTE):
         await fail_video(ctx, job, failure_of(error, costs.of_rejection(route, video, error)))
+        await _tell(ctx, route, error)
         return
+    ctx.metrics.failover(route.upstream.name, error.kind)
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
@@ -155,6 +161,13 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
 
     await ctx.db.write(commit, background=True)
     ctx.hints.jobs.set()
+    await _tell(ctx, route, error)
+
+
+async def _tell(ctx: JobContext, route: Route, error: ProviderError) -> None:
+    """What a job without a video says of its upstream."""
+    if error.kind in _NEXT_ROUTE:
+        await ctx.health.failed(route.upstream.name, "job")
 
 
 async def _cancel(ctx: JobContext, job: Job, adapter: Adapter) -> None:

@@ -9,13 +9,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from gateway.db import now_ms
 from gateway.jobs.tables import attempts, jobs, slots
 from gateway.videos.tables import videos
+
+PROBE_MS: Final = 60_000
+"""How long a half-open breaker waits to hear whether its one video was taken; its sender may have died."""
+JOB_PROBE_MS: Final = 600_000
+"""The same where jobs had ended badly: until that video is done."""
+_ASK_AGAIN_MS: Final = 2_000
 
 
 def key_slot(key_id: str) -> str:
@@ -39,7 +45,13 @@ def upstream_slot(name: str) -> str:
 
 
 _LOCKED: Final = (
-    select(slots.c.name, slots.c.used, (slots.c.paused_until - now_ms()).label("paused_ms"))
+    select(
+        slots.c.name,
+        slots.c.used,
+        (slots.c.paused_until - now_ms()).label("paused_ms"),
+        slots.c.opened,
+        (slots.c.probe_until - now_ms()).label("probing_ms"),
+    )
     .where(slots.c.name.in_(bindparam("names", expanding=True)))
     .order_by(slots.c.name)
     .with_for_update()
@@ -54,6 +66,11 @@ _FREE: Final = (
     .where(slots.c.name == bindparam("slot"))
     .values(used=slots.c.used - bindparam("count", type_=Integer))
 )
+_PROBE: Final = (
+    update(slots)
+    .where(slots.c.name.in_(bindparam("names", expanding=True)))
+    .values(probe_until=now_ms() + case((slots.c.failing == "job", JOB_PROBE_MS), else_=PROBE_MS))
+)
 _FIRST_PARKED: Final = (
     select(jobs.c.id)
     .where(jobs.c.parked_for == bindparam("slot"))
@@ -64,6 +81,16 @@ _FIRST_PARKED: Final = (
 _UNPARK: Final = (
     update(jobs).where(jobs.c.id.in_(_FIRST_PARKED.scalar_subquery())).values(due=now_ms(), parked_for=None)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """One locked counter. Milliseconds: how long it is paused, how long a probe is under way."""
+
+    used: int = 0
+    paused_ms: int = 0
+    opened: int = 0
+    probing_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,42 +116,57 @@ class Room:
         self._conn = conn
         self._rows = _locked(conn, names)
         self._taken: Counter[str] = Counter()
+        self._probes: set[str] = set()
 
     def take(self, wants: Sequence[Want]) -> Blocked | None:
         """Take one of each, or none of them."""
         for want in wants:
-            used, paused_ms = self._rows[want.slot]
-            if paused_ms > 0:
-                return Blocked(want.slot, delay_ms=paused_ms)
-            if want.cap is not None and used + self._taken[want.slot] >= want.cap:
+            row = self._rows[want.slot]
+            if row.paused_ms > 0:
+                return Blocked(want.slot, delay_ms=row.paused_ms)
+            if want.cap is not None and row.used + self._taken[want.slot] >= want.cap:
                 return Blocked(want.slot)
+            if row.opened and (row.probing_ms > 0 or want.slot in self._probes):
+                return Blocked(want.slot, delay_ms=_ASK_AGAIN_MS)  # half-open: one video is its probe
         self._taken.update(want.slot for want in wants)
+        self._probes.update(want.slot for want in wants if self._rows[want.slot].opened)
         return None
 
     def spare(self, want: Want) -> int:
         """How many more this counter takes now; 0 where nobody can be waiting for it."""
-        used, paused_ms = self._rows[want.slot]
-        if want.cap is None or paused_ms > 0:
+        row = self._rows[want.slot]
+        if want.cap is None or row.paused_ms > 0:
             return 0
-        return max(0, want.cap - used - self._taken[want.slot])
+        return max(0, want.cap - row.used - self._taken[want.slot])
 
     def commit(self) -> None:
         """Write down what was taken."""
         taken = [{"slot": name, "count": count} for name, count in self._taken.items()]
         if taken:
             self._conn.execute(_TAKE, taken)
+        if self._probes:
+            self._conn.execute(_PROBE, {"names": sorted(self._probes)})
 
 
-def _locked(conn: Connection, names: Collection[str]) -> dict[str, tuple[int, int]]:
-    """Used and paused milliseconds by name; a counter that is not there yet is made."""
-    wanted = {"names": sorted(names)}
-    found = {row.name: (row.used, row.paused_ms) for row in conn.execute(_LOCKED, wanted)}
-    missing = [{"name": name, "used": 0, "paused_until": 0} for name in names if name not in found]
+def _locked(conn: Connection, names: Collection[str]) -> dict[str, _Counter]:
+    """The counters by name; one that is not there yet is made."""
+    found = _read(conn, names)
+    missing = [name for name in names if name not in found]
     if missing:
-        make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-        conn.execute(make(slots).on_conflict_do_nothing(), missing)
-        found = {row.name: (row.used, row.paused_ms) for row in conn.execute(_LOCKED, wanted)}
+        make_sure(conn, *missing)
+        found = _read(conn, names)
     return found
+
+
+def _read(conn: Connection, names: Collection[str]) -> dict[str, _Counter]:
+    rows = conn.execute(_LOCKED, {"names": sorted(names)})
+    return {row.name: _Counter(row.used, row.paused_ms, row.opened, row.probing_ms) for row in rows}
+
+
+def make_sure(conn: Connection, *names: str) -> None:
+    """Make the counters that are not there yet."""
+    make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
+    conn.execute(make(slots).on_conflict_do_nothing(), [{"name": name} for name in sorted(names)])
 
 
 def free(conn: Connection, names: Sequence[str]) -> None:

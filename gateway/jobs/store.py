@@ -94,7 +94,7 @@ async def _fetch(ctx: JobContext, job: Job, route: Route, path: Path) -> None:
     job.lease.check()
     started = ctx.clock.monotonic()
     try:
-        content = await ctx.adapter(route.upstream).open_content(attempt.handle, attempt.outputs or {})
+        content = await ctx.adapter_of(route, attempt).open_content(attempt.handle, attempt.outputs or {})
         await _download(content.chunks, path)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "content", error.kind, ctx.clock.monotonic() - started)

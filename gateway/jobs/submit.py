@@ -1,5 +1,6 @@
 """Send a video to an upstream once: the intent is committed before the request leaves."""
 
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -8,14 +9,13 @@ from sqlalchemy import Connection, Row, update
 from gateway.db import now_ms
 from gateway.jobs import costs, intents, moves, slots
 from gateway.jobs.attempts import read_attempt
+from gateway.jobs.choice import choose, others_left
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
-from gateway.jobs.outcome import fail_video, failure_of, try_later
-from gateway.jobs.routes import next_route, route_of_attempt, routes_of, video_request
-from gateway.jobs.settle import Failure, add_notice, close_attempt, database_now
+from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
+from gateway.jobs.routes import route_of_attempt, routes_of, video_request
+from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.jobs.tables import attempts
-from gateway.videos.capabilities import suits
-from gateway.videos.quoting import is_free
 from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
@@ -25,7 +25,6 @@ from providers.contract import (
     Adapter,
     ErrorKind,
     LooksUp,
-    Operation,
     ProviderError,
     SubmitSafety,
     Submitted,
@@ -45,6 +44,12 @@ _NOT_THIS_ROUTE = frozenset(
     }
 )
 """Clean refusals that say nothing against the request: another route may take it."""
+_ABOUT_THE_REQUEST = frozenset(
+    {ErrorKind.INVALID_REQUEST, ErrorKind.INPUT_MEDIA, ErrorKind.MODERATION_BLOCKED, ErrorKind.MODEL_RETIRED}
+)
+"""An upstream that works has looked at it and does not want it: it has not taken it earlier either."""
+_BROKEN = frozenset({ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.PROVIDER_ERROR})
+_UNREACHABLE = Failure("provider_unavailable", "No provider of this model can be reached at the moment.")
 
 
 async def begin_attempt(ctx: JobContext, job: Job) -> None:
@@ -52,43 +57,36 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     video = job.rows.video
     request = StoredRequest.model_validate(video.request)
     pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
-    routes = _open_routes(ctx, video, request)
-    route = next_route(routes, job.rows.attempt, pinned.upstream if pinned else None)
-    if route is None or _gave_up(ctx, job, route):
-        await fail_video(ctx, job, _no_route(job))
+    choice = choose(ctx, job, request, pinned)
+    if choice.wait is not None:
+        await try_later(ctx, job, choice.wait, counted=False)
         return
+    if choice.route is None or _gave_up(ctx, job, choice.route):
+        await fail_video(ctx, job, _UNREACHABLE if choice.away else _no_route(job))
+        return
+    route = _pinned_to(ctx, choice.route, pinned)
     if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
         await try_later(ctx, job, wait, counted=False)
         return
-    attempt = await ctx.db.write_batch(intents.begin, _intent(job, route, request), background=True)
+    attempt = await ctx.db.write_batch(intents.begin, _intent_of(job, route, request), background=True)
     if attempt is None:
         ctx.hints.jobs.set()  # another may have been woken in its stead
         return
     job.lease.state = State.SUBMITTING
     ctx.hints.video_changed([video.id])
-    job = Job(job.lease, Loaded(video, attempt))
+    job = Job(job.lease, Loaded(video, attempt, job.rows.tried))
     await ctx.milestone("attempt.committed", video.id)
     await send(ctx, job, route, request)
 
 
-def _open_routes(ctx: JobContext, video: Row[Any], request: StoredRequest) -> list[Route]:
-    """The routes that fit the whole request and, where money counts, have a price: the agreed one, or one of
-    their own."""
-    operation, shape = Operation(video.operation), request.shape(video.operation)
-    free = request.prices is None and is_free(ctx.settings.billing.mode)
-    return [
-        route
-        for route in routes_of(ctx, video, request)
-        if suits(route.spec, operation, request)
-        and (
-            free
-            or request.is_agreed(route.upstream.name, route.spec.upstream_id)
-            or route.book.knows(route.shape(shape))
-        )
-    ]
+def _pinned_to(ctx: JobContext, route: Route, pinned: Any | None) -> Route:
+    """An upstream's own earlier result is used under the credential that made it, while that is kept."""
+    if pinned is None or pinned.upstream != route.upstream.name:
+        return route
+    return replace(route, upstream=ctx.catalogue.with_version(route.upstream, pinned.credential_version))
 
 
-def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
+def _intent_of(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
     video = job.rows.video
     wants = (
         slots.Want(slots.organization_slot(video.organization_id), request.organization_videos),
@@ -102,6 +100,7 @@ def _intent(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
         upstream_model=route.spec.upstream_id,
         wants=wants,
         last=job.rows.attempt,
+        credential_version=route.upstream.credential_version,
         estimate_micros=costs.expected_micros(route, request, video.operation),
     )
 
@@ -134,8 +133,8 @@ async def send(
 
     `may_exist`: an earlier request of the same attempt may have been taken, so a refusal now proves nothing.
     """
-    adapter = ctx.adapter(route.upstream)
-    outgoing = await _outgoing(ctx, job, request)
+    adapter = ctx.adapter_of(route, _attempt(job))
+    outgoing = await _outgoing(ctx, job, request, route)
     started = ctx.clock.monotonic()
     job.lease.check()
     try:
@@ -144,7 +143,8 @@ async def send(
         ctx.metrics.upstream_call(route.upstream.name, "submit", error.kind, ctx.clock.monotonic() - started)
         await ctx.milestone("submit.answered", job.video_id)
         _log_refusal(job, route, error)
-        if error.ambiguous or (may_exist and error.kind in RETRYABLE):
+        await _tell(ctx, job, route, error)
+        if error.ambiguous or (may_exist and error.kind not in _ABOUT_THE_REQUEST):
             await _ambiguous(ctx, job, _safety(route, adapter))
         else:
             await _refused(ctx, job, route, error)
@@ -152,12 +152,31 @@ async def send(
     ctx.metrics.upstream_call(route.upstream.name, "submit", "ok", ctx.clock.monotonic() - started)
     await ctx.milestone("submit.answered", job.video_id)
     await _accepted(ctx, job, route, submitted)
+    await ctx.health.succeeded(route.upstream.name, "submit")
 
 
-async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest) -> VideoRequest:
+async def _tell(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+    """What a refused create says of its upstream; that it refuses the request itself proves that it works."""
+    name = route.upstream.name
+    if error.kind in LOCKED_OUT:
+        await locked_out(ctx, job, name, error)
+    elif error.ambiguous or error.kind in _BROKEN:
+        await ctx.health.failed(name, "submit")
+    elif error.kind in _ABOUT_THE_REQUEST:
+        await ctx.health.succeeded(name, "submit")
+
+
+async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest, route: Route) -> VideoRequest:
     pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
     source = pinned.handle if pinned is not None else None
-    return video_request(ctx, job.rows.video, job.rows.attempt, request, source)
+    return video_request(
+        ctx,
+        job.rows.video,
+        job.rows.attempt,
+        request,
+        source=source,
+        spec=route.spec,
+    )
 
 
 def _safety(route: Route, adapter: Adapter) -> SubmitSafety:
@@ -166,7 +185,8 @@ def _safety(route: Route, adapter: Adapter) -> SubmitSafety:
 
 async def _accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted) -> None:
     attempt = _attempt(job)
-    delay_ms = int(poll_delay(submitted.poll_after, ctx.adapter(route.upstream).poll_interval, 0) * 1000)
+    interval = ctx.adapter_of(route, attempt).poll_interval
+    delay_ms = int(poll_delay(submitted.poll_after, interval, 0) * 1000)
     deadline_ms = int(route.spec.deadline_seconds * 1000)
     move = moves.Taken(job.lease, attempt.id, submitted.handle, delay_ms, deadline_ms)
     await ctx.db.write_batch(moves.taken, move, background=True)
@@ -188,7 +208,7 @@ async def _refused(ctx: JobContext, job: Job, route: Route, error: ProviderError
     if error.kind in RETRYABLE:
         await _retry_refused(ctx, job, route, error)
     elif error.kind in _NOT_THIS_ROUTE:
-        await _leave_route(ctx, job, error)
+        await _leave_route(ctx, job, route, error)
     else:
         await fail_video(ctx, job, failure_of(error, costs.of_rejection(route, job.rows.video, error)))
 
@@ -222,10 +242,8 @@ async def _retry_refused(ctx: JobContext, job: Job, route: Route, error: Provide
     Where another route is left and this one is down (not merely busy), take that one.
     """
     request = StoredRequest.model_validate(job.rows.video.request)
-    routes = routes_of(ctx, job.rows.video, request)
-    down = error.kind == ErrorKind.PROVIDER_UNAVAILABLE
-    if down and request.pinned_attempt_id is None and len(routes) > 1 and routes[-1] != route:
-        await _leave_route(ctx, job, error)
+    if error.kind == ErrorKind.PROVIDER_UNAVAILABLE and others_left(ctx, job, request):
+        await _leave_route(ctx, job, route, error)
         return
     delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
     delay_ms = int(min(delay, 300) * 1000)
@@ -241,21 +259,14 @@ async def _retry_refused(ctx: JobContext, job: Job, route: Route, error: Provide
     ctx.hints.video_changed([job.video_id])
 
 
-async def _leave_route(ctx: JobContext, job: Job, error: ProviderError) -> None:
+async def _leave_route(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
     """Refused for good here: the next step takes the next route, or fails where there is none."""
+    if others_left(ctx, job, StoredRequest.model_validate(job.rows.video.request)):
+        ctx.metrics.failover(route.upstream.name, error.kind)
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0, tries=job.lease.tries + 1)
         _close_refused(conn, job, error, "failed")
-        if error.kind in (ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS):
-            add_notice(
-                conn,
-                error.kind,
-                error.message,
-                database_now(conn),
-                video_id=job.video_id,
-                attempt_id=_attempt(job).id,
-            )
 
     await ctx.db.write(commit, background=True)
     ctx.hints.jobs.set()
@@ -275,7 +286,7 @@ async def resume(ctx: JobContext, job: Job) -> None:
     if route is None:
         await _to_unknown(ctx, job)
         return
-    adapter = ctx.adapter(route.upstream)
+    adapter = ctx.adapter_of(route, attempt)
     safety = _safety(route, adapter)
     cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))
     if cannot_tell or video.deadline <= ctx.clock.now_ms() or job.lease.tries > ctx.settings.jobs.max_tries:
@@ -295,7 +306,7 @@ async def _look_up(ctx: JobContext, job: Job, route: Route, adapter: LooksUp, re
         return
     job.lease.check()
     try:
-        found = await adapter.lookup(await _outgoing(ctx, job, request))
+        found = await adapter.lookup(await _outgoing(ctx, job, request, route))
     except ProviderError as error:
         await try_later(ctx, job, error.retry_after)
         return
@@ -346,13 +357,14 @@ async def resolve_unknown(ctx: JobContext, job: Job) -> None:
 async def _adopt(ctx: JobContext, job: Job) -> bool:
     """Go on with the submission if its upstream can be searched and has it."""
     request = StoredRequest.model_validate(job.rows.video.request)
-    route = route_of_attempt(routes_of(ctx, job.rows.video, request), _attempt(job))
-    adapter = None if route is None else ctx.adapter(route.upstream)
+    attempt = _attempt(job)
+    route = route_of_attempt(routes_of(ctx, job.rows.video, request), attempt)
+    adapter = None if route is None else ctx.adapter_of(route, attempt)
     if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
         return False
     job.lease.check()
     try:
-        found = await adapter.lookup(await _outgoing(ctx, job, request))
+        found = await adapter.lookup(await _outgoing(ctx, job, request, route))
     except ProviderError:
         return False
     if found is not None:

@@ -62,6 +62,7 @@ attempts = Table(
     Column("n", Integer, nullable=False),
     Column("upstream", String(100), nullable=False),
     Column("upstream_model", String(200), nullable=False),
+    Column("credential_version", Integer),  # of the upstream's stored credentials; NULL for a configured one
     Column(
         "state", String(16), nullable=False
     ),  # intent | unknown | running | completed | failed | abandoned
@@ -100,6 +101,13 @@ slots = Table(
     Column("name", String(200), primary_key=True),  # "key:<id>", "org:<id>" or "upstream:<name>"
     Column("used", Integer, nullable=False, default=0),
     Column("paused_until", BigInteger, nullable=False, default=0),
+    # the circuit breaker of an upstream: see gateway.jobs.breaker
+    Column("failures", Integer, nullable=False, default=0),
+    Column("failing", String(8)),  # submit | job: what failed last
+    Column("failed_at", BigInteger, nullable=False, default=0),
+    Column("opened", Integer, nullable=False, default=0),  # how often in a row; 0 is closed
+    Column("opened_at", BigInteger, nullable=False, default=0),
+    Column("probe_until", BigInteger, nullable=False, default=0),
     CheckConstraint("used >= 0", name="used_not_negative"),
 )
 

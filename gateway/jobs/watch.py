@@ -29,7 +29,7 @@ async def watch(ctx: JobContext, job: Job) -> None:
     if age_ms > LONGEST_MS or route is None:
         await _finish(ctx, job, "abandoned", None, notice="an abandoned upstream job was given up unresolved")
         return
-    adapter = ctx.adapter(route.upstream)
+    adapter = ctx.adapter_of(route, attempt)
     job.lease.check()
     try:
         status: Status = await adapter.poll(attempt.handle)

@@ -10,6 +10,7 @@ from gateway.errors import BadRequest
 from gateway.videos.routing import Catalogue, Model, Route, listed
 from gateway.videos.stored import StoredRequest
 from providers.contract import MediaRole, Operation
+from providers.frames import short_edge
 from providers.spec import ModelSpec
 
 _ROLE_FIELDS: Final = {
@@ -72,22 +73,29 @@ def select(catalogue: Catalogue, model: Model, demand: Demand) -> Selection:
     first = routes[0].spec
     seconds = demand.seconds or first.seconds_when_omitted
     size = demand.size or _size_for(first, demand)
-    return Selection(
-        tuple(route for route in routes if _fits(route.spec, demand, seconds, size)), seconds, size
-    )
+    fitting = tuple(route for route in routes if _fits(route.spec, demand, seconds, size))
+    if not fitting:
+        raise BadRequest(
+            f"'{model.id}' makes at most {text_of(first.longest_at(size) or seconds)} s at {size}: "
+            "ask for a shorter video or another size.",
+            param="seconds",
+            code="unsupported_value",
+        )
+    return Selection(fitting, seconds, size)
 
 
 def suits(spec: ModelSpec, operation: Operation, request: StoredRequest) -> bool:
     """Whether a route can serve an accepted request as it stands: the same rules as `select`, for the job steps."""
     if operation not in spec.operations or not request.parameters.keys() <= spec.parameters:
         return False
-    if operation is Operation.GENERATE and request.size not in spec.sizes:
+    if operation is Operation.GENERATE and not _makes(spec, request.seconds, request.size):
         return False
-    if operation in (Operation.GENERATE, Operation.EXTEND) and request.seconds not in spec.seconds:
+    if operation is Operation.EXTEND and request.seconds not in spec.lengths_of(operation):
         return False
     if (operation in spec.needs_handle) != (request.pinned_attempt_id is not None):
         return False
-    return {media.role for media in request.media} <= spec.roles
+    roles = {media.role for media in request.media}
+    return roles <= spec.roles and (operation is not Operation.GENERATE or spec.required_roles <= roles)
 
 
 def text_of(seconds: Decimal) -> str:
@@ -114,8 +122,8 @@ def _checks(demand: Demand) -> Iterable[_Check]:
         yield _Check(
             "seconds",
             f"seconds '{text_of(seconds)}'",
-            lambda spec: seconds in spec.seconds,
-            lambda spec: [text_of(length) for length in sorted(spec.seconds)],
+            lambda spec: seconds in spec.lengths_of(operation),
+            lambda spec: [text_of(length) for length in sorted(spec.lengths_of(operation))],
         )
     if (size := demand.size) is not None and operation is Operation.GENERATE:
         yield _Check("size", f"size '{size}'", lambda spec: size in spec.sizes, lambda spec: spec.sizes)
@@ -126,6 +134,14 @@ def _checks(demand: Demand) -> Iterable[_Check]:
             f"the input '{_ROLE_FIELDS[role]}'",
             lambda spec, role=role: role in spec.roles,  # type: ignore[misc]  # a default binds the loop's value
             lambda spec: [_ROLE_FIELDS[each] for each in sorted(spec.roles)],
+        )
+    if operation is Operation.GENERATE:
+        given = ", ".join(_ROLE_FIELDS[role] for role in sorted(demand.roles))
+        yield _Check(
+            "input_reference",
+            f"a request with {given or 'a prompt alone'}",
+            lambda spec: spec.required_roles <= demand.roles,
+            lambda spec: [" and ".join(_ROLE_FIELDS[role] for role in sorted(spec.required_roles))],
         )
     if demand.reference_images:
         yield _Check(
@@ -148,7 +164,7 @@ def _parameter_checks(demand: Demand) -> Iterable[_Check]:
         yield _Check(
             "aspect_ratio" if demand.aspect_ratio else "resolution",
             f"the shape {' at '.join(filter(None, (demand.aspect_ratio, demand.resolution)))}",
-            lambda spec: any(shaped(size, demand.aspect_ratio, demand.resolution) for size in spec.sizes),
+            lambda spec: any(_has_shape(spec, size, demand) for size in spec.sizes),
             lambda spec: [f"size {size}" for size in spec.sizes],
         )
 
@@ -167,14 +183,30 @@ def shaped(size: str, aspect_ratio: str | None, resolution: str | None) -> bool:
 def _size_for(spec: ModelSpec, demand: Demand) -> str:
     if not (demand.aspect_ratio or demand.resolution):
         return spec.size_when_omitted
-    return next(size for size in spec.sizes if shaped(size, demand.aspect_ratio, demand.resolution))
+    return next(size for size in spec.sizes if _has_shape(spec, size, demand))
+
+
+def _has_shape(spec: ModelSpec, size: str, demand: Demand) -> bool:
+    """Whether a size is of the ratio and resolution asked for: an upstream's own frames are what it calls them."""
+    if not any(size in shapes.values() for shapes in spec.frames.values()):
+        return shaped(size, demand.aspect_ratio, demand.resolution)
+    resolution, ratio = spec.words_of(size)
+    asked = demand.resolution
+    return demand.aspect_ratio in (None, ratio) and (
+        asked is None or (resolution is not None and short_edge(resolution) == short_edge(asked))
+    )
 
 
 def _fits(spec: ModelSpec, demand: Demand, seconds: Decimal, size: str) -> bool:
     """Whether a later route offers what the first one filled in."""
     if demand.operation is not Operation.GENERATE:
         return True
-    return seconds in spec.seconds and size in spec.sizes
+    return _makes(spec, seconds, size)
+
+
+def _makes(spec: ModelSpec, seconds: Decimal, size: str) -> bool:
+    longest = spec.longest_at(size)
+    return seconds in spec.seconds and size in spec.sizes and (longest is None or seconds <= longest)
 
 
 def _with_handle(model: Model, routes: tuple[Route, ...], demand: Demand) -> tuple[Route, ...]:

@@ -12,6 +12,7 @@ from gateway.settings import Settings
 from gateway.videos.capabilities import Demand, Selection, select
 from gateway.videos.create import Plan
 from gateway.videos.fields import ImageRef
+from gateway.videos.input_limits import taking
 from gateway.videos.inputs import Accepted, Inputs
 from gateway.videos.quoting import Prices, check_max_cost, shape_of, warnings_of, with_audio
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
@@ -155,6 +156,7 @@ class Planner:
     ) -> Plan:
         names = tuple(model.id for model in models)
         check_plan(principal, names, seconds=total_seconds or seconds, size=size)
+        routes = taking(models[0], tuple(routes), media, source_seconds)
         routes, parameters = with_audio(routes, parameters)
         shape = shape_of(
             seconds,
@@ -179,7 +181,11 @@ class Planner:
             price=price,
             parameters=parameters,
             media=tuple(media),
-            warnings=fee_warning(principal.plan) + tuple(warnings_of(usable, size, media)),
+            warnings=(
+                *fee_warning(principal.plan),
+                *(text for model in models for text in self._catalogue.warnings(model)),
+                *warnings_of(usable, size, media),
+            ),
             source_video_id=source_video_id,
             pinned_attempt_id=pinned_attempt_id,
         )

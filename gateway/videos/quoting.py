@@ -151,6 +151,8 @@ def warnings_of(routes: Sequence[Route], size: str, media: Sequence[Accepted]) -
     native = route.spec.native_size
     if native is not None and native != size and not any(native in text for text in warnings):
         warnings.append(f"The model generates at {native}; the result is scaled to {size}.")
+    if route.spec.shape_follows_input:
+        return [*warnings, "The picture has the shape of the input; the size only chooses its resolution."]
     for each in media:
         found = f"{each.width}x{each.height}"
         if each.role in _MUST_MATCH and each.width is not None and found != size:

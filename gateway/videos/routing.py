@@ -1,8 +1,8 @@
 """Which models this installation offers and by which upstreams: the catalogue behind every `model` field."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from billing.exchange import next_change
@@ -19,15 +19,30 @@ BUILT_IN_ALIASES: Final = frozenset(
 """OpenAI's closed models: unmodified clients go on with the default model until the operator maps these names."""
 
 _LISTED: Final = 10
+_NOTICE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One upstream that serves a model, in its own words and at its own price."""
+    """One upstream that serves a model, in its own words and at its own price.
+
+    One that is `withdrawn` ends what it has begun and gets nothing new.
+    """
 
     upstream: UpstreamSpec
     spec: ModelSpec
     book: RouteBook = field(compare=False, repr=False)
+    withdrawn: bool = False
+
+    @property
+    def priority(self) -> int:
+        """Lower comes first."""
+        return self.upstream.priority if self.spec.priority is None else self.spec.priority
+
+    @property
+    def weight(self) -> int | None:
+        """Its share among routes of the same priority, None where that is left open."""
+        return self.upstream.weight if self.spec.weight is None else self.spec.weight
 
     def shape(self, asked: Shape) -> Shape:
         """What the route makes of a request that leaves the sound open."""
@@ -40,9 +55,11 @@ class Route:
         return self.upstream.options.get("dialect") == "local"
 
     def retired(self, today: date) -> bool:
-        """Whether the upstream's shutdown date has come."""
+        """Whether the upstream has shut the model down, or its shutdown date has come."""
         shutdown = self.spec.shutdown_date
-        return shutdown is not None and date.fromisoformat(shutdown) <= today
+        return self.spec.status == "retired" or (
+            shutdown is not None and date.fromisoformat(shutdown) <= today
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +86,29 @@ class Model:
         known = [day for day in dates if day is not None]
         return max(known) if len(known) == len(dates) else None
 
+    @property
+    def replacement(self) -> str | None:
+        """What the preferred route says to use instead."""
+        return self.routes[0].spec.replacement
+
 
 def _today() -> date:
     return datetime.now(UTC).date()
 
 
 class Catalogue:
-    """Every model by its public name. Changes only when the local worker comes or goes."""
+    """Every model by its public name. Changes when the local worker comes or goes, or an operator changes upstreams."""
 
     def __init__(self, settings: Settings, *, today: Callable[[], date] = _today) -> None:
         self._aliases = dict(settings.aliases)
         self._default = settings.default_model
         self._today = today
         self._upstreams = {upstream.name: upstream for upstream in settings.upstreams}
+        self._stored: dict[str, UpstreamSpec] = {}
+        self._withdrawn: dict[str, UpstreamSpec] = {}
+        self._older: Mapping[tuple[str, int], UpstreamSpec] = {}
         self._models: dict[str, Model] = {}
+        self._routes: dict[str, tuple[Route, ...]] = {}
         self._rates = settings.billing.exchange_rates
         self._rates_change: date | None = None
         self.revision = 0
@@ -98,13 +124,40 @@ class Catalogue:
         if self._upstreams.pop(name, None) is not None:
             self._rebuild()
 
+    def replace_stored(
+        self,
+        offered: Iterable[UpstreamSpec],
+        withdrawn: Iterable[UpstreamSpec],
+        older: Mapping[tuple[str, int], UpstreamSpec],
+    ) -> None:
+        """Offer exactly these beside the configured ones, whose names win.
+
+        `withdrawn` only end what they have begun. `older` are the same upstreams under earlier credentials, by name
+        and version.
+        """
+        self._stored = {each.name: each for each in offered}
+        self._withdrawn = {each.name: each for each in withdrawn}
+        self._older = older
+        self._rebuild()
+
     def upstream(self, name: str) -> UpstreamSpec | None:
-        """Find an upstream by its configured name."""
-        return self._upstreams.get(name)
+        """Find an upstream by its name, withdrawn or not."""
+        return self._upstreams.get(name) or self._stored.get(name) or self._withdrawn.get(name)
 
     def upstreams(self) -> list[UpstreamSpec]:
-        """List the upstreams in order of preference."""
-        return list(self._upstreams.values())
+        """List the upstreams that take videos, in order of preference."""
+        stored = [each for each in self._stored.values() if each.name not in self._upstreams]
+        return [*self._upstreams.values(), *stored]
+
+    def is_configured(self, name: str) -> bool:
+        """Whether the upstream comes from the configuration, or is the local worker."""
+        return name in self._upstreams
+
+    def with_version(self, upstream: UpstreamSpec, version: int | None) -> UpstreamSpec:
+        """Give the upstream under the credential of an attempt; under the present one where that is not kept."""
+        if version is None or version == upstream.credential_version:
+            return upstream
+        return self._older.get((upstream.name, version), upstream)
 
     def models(self) -> list[Model]:
         """List every model that is not retired, in order of preference."""
@@ -133,18 +186,21 @@ class Catalogue:
             )
         routes = _open_routes(found, today)
         if not routes:
-            raise NotFound(
-                f"The model '{name}' was shut down on {found.shutdown_date}; GET /v1/models lists its successors.",
-                param=param,
-                code="model_not_found",
-            )
+            raise NotFound(_farewell(found), param=param, code="model_not_found")
         return found if len(routes) == len(found.routes) else Model(found.id, routes)
 
+    def warnings(self, model: Model) -> list[str]:
+        """Tell that a model is shut down within thirty days, and what replaces it."""
+        day = model.shutdown_date
+        if day is None or date.fromisoformat(day) - self._today() > _NOTICE:
+            return []
+        instead = f" Use '{model.replacement}' instead." if model.replacement else ""
+        return [f"The model '{model.id}' is shut down on {day}.{instead}"]
+
     def find(self, model: str) -> tuple[Route, ...]:
-        """List the routes of an exact name, retired or not (running jobs go on); empty for an unknown one."""
+        """List the routes of an exact name, retired or withdrawn or not (running jobs go on); () for an unknown one."""
         self._follow_rates(self._today())
-        found = self._models.get(model)
-        return found.routes if found is not None else ()
+        return self._routes.get(model, ())
 
     def aliases_of(self, model: str) -> list[str]:
         """List the other names that lead to a model."""
@@ -182,18 +238,33 @@ class Catalogue:
     def _rebuild(self) -> None:
         routes: dict[str, list[Route]] = {}
         today = self._today()
-        for upstream in self._upstreams.values():
+        withdrawn = [each for each in self._withdrawn.values() if each.name not in self._upstreams]
+        gone = {each.name for each in withdrawn}
+        for upstream in [*self.upstreams(), *withdrawn]:
             for spec in upstream.models:
                 book = compile_book(upstream, spec, self._rates, today)
-                routes.setdefault(spec.id, []).append(Route(upstream, spec, book))
+                route = Route(upstream, spec, book, upstream.name in gone)
+                routes.setdefault(spec.id, []).append(route)
         self._rates_change = next_change(self._rates, today)
-        self._models = {name: Model(name, tuple(found)) for name, found in routes.items()}
+        self._routes = {
+            name: tuple(sorted(found, key=lambda route: route.priority)) for name, found in routes.items()
+        }
+        offered = {name: tuple(r for r in found if not r.withdrawn) for name, found in self._routes.items()}
+        self._models = {name: Model(name, found) for name, found in offered.items() if found}
         self.revision += 1
 
 
 def listed(names: list[str]) -> list[str]:
     """Shorten a list of names for a message."""
     return [*names[:_LISTED], f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else names
+
+
+def _farewell(model: Model) -> str:
+    day = f" on {model.shutdown_date}" if model.shutdown_date else ""
+    instead = (
+        f"use '{model.replacement}' instead" if model.replacement else "GET /v1/models lists its successors"
+    )
+    return f"The model '{model.id}' was shut down{day}; {instead}."
 
 
 def _open_routes(model: Model, today: date) -> tuple[Route, ...]:

@@ -1,9 +1,11 @@
 """Everything a client can do with videos."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from sqlalchemy import Connection
 
 from gateway.clock import Clock
 from gateway.db import Database
@@ -15,6 +17,7 @@ from gateway.principal import Principal, Scope
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.videos import lists, removal
+from gateway.videos.attempts import attempts_of
 from gateway.videos.characters import Characters
 from gateway.videos.create import Call, Creation
 from gateway.videos.inputs import Inputs
@@ -116,6 +119,17 @@ class VideoService:
     async def version(self, principal: Principal, video_id: str) -> int | None:
         """Read only the version, None once the video is deleted."""
         return await self._db.read(lambda conn: lists.version_of(conn, principal.project_id, video_id))
+
+    async def attempts(self, principal: Principal, video_id: str) -> dict[str, Any]:
+        """Read where a video was sent, and how that went; the operator is told more."""
+        _check_id(video_id)
+        operator = Scope.OPERATOR in principal.scopes
+
+        def read(conn: Connection) -> Sequence[dict[str, Any]]:
+            _existing(lists.find(conn, principal.project_id, video_id), video_id)
+            return attempts_of(conn, video_id, operator=operator)
+
+        return {"object": "list", "data": await self._db.read(read)}
 
     async def list(
         self, principal: Principal, *, after: str | None = None, limit: int = 20, descending: bool = True

@@ -1,5 +1,6 @@
 """Veo on Vertex AI: a long-running operation, read by POST, with the video as base64 inside its answer.
 
+The credential is the JSON text of a service account's key file, or a ready access token.
 Options of the account: project, location (default us-central1; it must be the one in base_url).
 """
 
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from providers import answers, media_forms, request_fields, results
+from providers.auth import google_service_account
 from providers.contract import (
     Account,
     Completed,
@@ -58,7 +60,9 @@ class GoogleVertex:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_ERRORS)
+        is_key_file = account.credential.lstrip().startswith("{")
+        signed = google_service_account(account, http) if is_key_file else None
+        self._http = http.account(account, authenticate=signed, errors=_ERRORS)
         project, location = account.options.get("project"), account.options.get("location", "us-central1")
         if not project:
             raise ValueError(f"upstream '{account.name}': options.project must name the Google Cloud project")

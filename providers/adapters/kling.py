@@ -1,9 +1,13 @@
-"""Kling: the business code in the envelope decides before the HTTP status; a task is read under its create's path."""
+"""Kling: the business code in the envelope decides before the HTTP status; a task is read under its create's path.
+
+The credential is an API key, or "ACCESS_KEY:SECRET_KEY" (see `providers.auth.jwt_hs256` for its option).
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from providers import answers, media_forms, request_fields, results
+from providers.auth import jwt_hs256
 from providers.contract import (
     Account,
     Content,
@@ -64,7 +68,8 @@ class Kling:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_ERRORS)
+        signed = jwt_hs256(account) if ":" in account.credential else None
+        self._http = http.account(account, authenticate=signed, errors=_ERRORS)
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the task: exactly one request. Raises ProviderError."""

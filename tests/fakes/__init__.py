@@ -41,10 +41,7 @@ class FakeProviders(FakeUpstream):
     def upstream(self, type_: str, **changes: Any) -> UpstreamSpec:
         """An [[upstreams]] table for the fake of this type."""
         fake = fakes()[type_]
-        options = {
-            name: value.replace("{origin}", self.origin) if isinstance(value, str) else value
-            for name, value in fake.options.items()
-        }
+        options = {name: self._placed(value) for name, value in fake.options.items()}
         values: dict[str, Any] = {
             "name": type_.replace("_", "-"),
             "type": type_,
@@ -53,3 +50,8 @@ class FakeProviders(FakeUpstream):
             "options": options,
         }
         return UpstreamSpec(**{**values, **changes})
+
+    def _placed(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.replace("{origin}", self.origin).replace("{foreign}", f"http://{self.foreign_host}")

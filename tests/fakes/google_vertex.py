@@ -20,6 +20,7 @@ class Fake(FakeProvider):
     inline = True
     base_path = "/v1"
     routes = (
+        ("POST", "/token", "token"),
         ("POST", _MODEL + ":predictLongRunning", "create"),
         ("POST", _MODEL + ":fetchPredictOperation", "poll"),
     )
@@ -61,6 +62,18 @@ class Fake(FakeProvider):
             size=f"{side * across // short}x{side * down // short}",
             seconds=parameters["durationSeconds"],
             model=request.params["model"],
+        )
+
+    def authorized(self, request: Request, key: str) -> bool:
+        """Check the access token, which is bought without one."""
+        return request.path.endswith("/token") or super().authorized(request, key)
+
+    async def token(self, request: Request) -> Answer:
+        """Sell an access token for an assertion."""
+        if request.fields.get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            return as_json({"error": "unsupported_grant_type"}, 400)
+        return as_json(
+            {"access_token": self.state.config.api_key, "expires_in": 3600, "token_type": "Bearer"}
         )
 
     async def created(self, request: Request, job: Job) -> Answer:

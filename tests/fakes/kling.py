@@ -1,6 +1,10 @@
 """Kling's tasks: an envelope with a business code, and a poll under the path of the create."""
 
+import hashlib
+import hmac
+import json
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
@@ -52,6 +56,17 @@ class Fake(FakeProvider):
         "out_of_memory": "it has no word for it",
         "completed_with_error": "succeed carries no error",
     }
+
+    def authorized(self, request: Request, key: str) -> bool:
+        """Check the API key, or the token that a key of two parts signs."""
+        access_key, _, secret_key = key.partition(":")
+        if not secret_key:
+            return super().authorized(request, key)
+        text, _, signature = request.headers.get("authorization", "").removeprefix("Bearer ").rpartition(".")
+        expected = hmac.new(secret_key.encode(), text.encode(), hashlib.sha256).digest()
+        return signature == urlsafe_b64encode(expected).rstrip(b"=").decode() and (
+            json.loads(urlsafe_b64decode(text.partition(".")[2] + "=="))["iss"] == access_key
+        )
 
     def asked(self, request: Request) -> Asked:
         """Read a create; an image gives the size where there is one."""

@@ -172,7 +172,7 @@ def test_upstreams_list_hides_credentials(onereel: Command, tmp_path: Path):
     assert "upstream-secret" not in listed.stdout
     checked = onereel("upstreams", "check")
     assert checked.returncode == 1
-    assert "not reached" in checked.stdout
+    assert "unreachable" in checked.stdout
 
 
 def test_worker_passes_its_options_on(onereel: Command):

@@ -27,6 +27,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Jobs, Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.upstreams.health import Health
 from gateway.usage.ended import verify_rollups
 from gateway.videos.routing import Catalogue
 from gateway.videos.states import TERMINAL
@@ -189,7 +190,7 @@ async def engine(
     work_dir = tmp_path / "work"
     work_dir.mkdir(exist_ok=True)
     media = MediaTools(settings.limits)
-    clock = Clock()
+    clock, metrics = Clock(), Metrics()
     made = Engine(
         JobContext(
             db=db,
@@ -201,9 +202,10 @@ async def engine(
             adapter=adapter,
             hints=Hints(),
             settings=settings,
-            metrics=Metrics(),
+            metrics=metrics,
             work_dir=work_dir,
             paces=Paces(clock.monotonic),
+            health=Health(db, clock, settings.routing, metrics),
             milestone=no_milestone,
         )
     )

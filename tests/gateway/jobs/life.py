@@ -34,6 +34,7 @@ from gateway.settings import Billing, Settings
 from gateway.settings import Jobs as JobsSettings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.upstreams.health import Health
 from gateway.videos.create import Call, new_videos
 from gateway.videos.insert import NewVideos
 from gateway.videos.request import parse_create
@@ -332,6 +333,7 @@ class Life:
             metrics=self.bench.metrics,
             work_dir=self.bench.folder / "work",
             paces=Paces(self.clock.monotonic),
+            health=Health(self.db, self.clock, self.bench.settings.routing, self.bench.metrics),
             milestone=self._milestone,
             **common,
         )

@@ -9,6 +9,7 @@ from sqlalchemy import select, update
 
 from gateway.db import Database, now_ms
 from gateway.jobs.tables import jobs, outbox
+from gateway.upstreams.pauses import resume
 from gateway.videos.tables import videos
 from providers.testing import FakeUpstream
 from tests.gateway.jobs.bench import PRICE, Engine, engine, upstream
@@ -160,6 +161,9 @@ async def test_the_next_route_is_taken_only_after_a_clean_refusal(
             refused, broken = await made.add("a dog [fault:auth]"), ""
             await made.finish(refused)
             fake.reset()
+            assert (await made.video(refused)).state == "completed"  # by the second
+            await made.db.write(lambda conn: resume(conn, "first"))
+            await made.ctx.health.refresh()
             broken = await made.add("a dog [fault:failed]")
             await made.finish(broken)
             names = [[a.upstream for a in await made.attempts(i)] for i in (refused, broken)]
