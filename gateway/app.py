@@ -118,7 +118,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     db = open_database(settings, clock)
     storage = Storage(settings.resolved_storage_url)
     media = MediaTools(settings.limits, size=settings.media.workers)
-    catalogue, hints, metrics = Catalogue(settings), Hints(), Metrics()
+    catalogue, hints, metrics = Catalogue(settings, today=clock.today), Hints(), Metrics()
     door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
     secrets = open_secret_box(settings)
     health = Health(db, clock, settings.routing, metrics)

@@ -68,6 +68,13 @@ def paint(text: str, colour: str) -> str:
     return click.style(text, fg=colour)
 
 
+def listing(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align columns on a terminal; into a pipe go tabs, which no cell contains."""
+    if sys.stdout.isatty():
+        return table(headers, rows)
+    return "\n".join("\t".join(line) for line in [tuple(headers), *rows])
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Align columns with spaces: readable for people, one row a line for tools."""
     lines = [tuple(headers), *(tuple(row) for row in rows)]

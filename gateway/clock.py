@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 
 
 class Clock:
@@ -21,6 +22,10 @@ class Clock:
     def now_ms(self) -> int:
         """Milliseconds since the epoch."""
         return int((self._offset + self._monotonic()) * 1000)
+
+    def today(self) -> date:
+        """The day, in UTC."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC).date()
 
     def monotonic(self) -> float:
         """Seconds, for deadlines inside one process."""

@@ -101,8 +101,8 @@ class CatalogFile(BaseModel):
             raise ValueError(f"two models have the id '{min(twice)}'")
         if self.regions and self.regions.get(self.region or "") != self.base_url:
             raise ValueError("base_url must be that of region")
-        if unknown := set(self.env_regions.values()) - self.regions.keys():
-            raise ValueError(f"env_regions: no such region: {', '.join(sorted(unknown))}")
+        if nowhere := set(self.env_regions.values()) - self.regions.keys():
+            raise ValueError(f"env_regions: no such region: {', '.join(sorted(nowhere))}")
         for model in self.models:
             if unknown := set(model.regions) - self.regions.keys():
                 raise ValueError(f"model '{model.id}': no such region: {', '.join(sorted(unknown))}")

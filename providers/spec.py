@@ -36,8 +36,6 @@ Status = Literal["live", "preview", "retiring", "retired", "unverified"]
 
 SoundMode = Literal["none", "optional", "always"]
 
-_PARAMETERS_WHEN_OMITTED: Final = frozenset({"seed", "n"})
-
 _SIZE = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
 
 
@@ -77,7 +75,7 @@ class ModelSpec(BaseModel):
     roles: frozenset[MediaRole] = frozenset({MediaRole.FIRST_FRAME, MediaRole.SOURCE, MediaRole.EXTEND_FROM})
     required_roles: frozenset[MediaRole] = frozenset()
     needs_handle: frozenset[Operation] = frozenset()
-    parameters: frozenset[str] = _PARAMETERS_WHEN_OMITTED
+    parameters: frozenset[str] = frozenset({"seed", "n"})
     audio: SoundMode | None = None
     seconds: Lengths = (Decimal(4), Decimal(8), Decimal(12))
     default_seconds: Decimal | None = None
@@ -131,7 +129,7 @@ class ModelSpec(BaseModel):
             with suppress(ValueError, TypeError):  # the field's own check says what is wrong with it
                 data["sizes"] = sizes_of(data)
         if data.get("audio") == "optional":
-            data["parameters"] = [*data.get("parameters", _PARAMETERS_WHEN_OMITTED), "audio"]
+            data["parameters"] = [*data.get("parameters", cls.model_fields["parameters"].default), "audio"]
         elif data.get("audio") is not None:
             data.setdefault("default_audio", data["audio"] == "always")
         return data

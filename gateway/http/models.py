@@ -1,5 +1,6 @@
 """/v1/models: what this installation offers, in OpenAI's shape plus what each model can do and costs."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,8 +16,9 @@ from gateway.http.openapi import documented
 from gateway.principal import Principal
 from gateway.settings import Settings
 from gateway.videos.routing import BUILT_IN_ALIASES, Catalogue, Model, Route
-from providers.price_rows import PriceRow
-from providers.spec import ModelSpec
+from providers.contract import Operation
+from providers.price_rows import Confidence, PriceRow
+from providers.spec import ModelSpec, SoundMode, Status
 
 _UNDATED: Final = 1_767_225_600  # 2026-01-01: OpenAI's shape wants a time for every model
 
@@ -43,23 +45,42 @@ class Price(BaseModel):
     max_gpu_seconds: str | None = None
     source: str | None = None
     as_of: str | None = None
+    confidence: Confidence | None = None
 
 
 class Capabilities(BaseModel):
-    """What a request may ask for."""
+    """What a request may ask for. `required_inputs` are those it must have; a limit that is null is not known.
+
+    `audio`: no sound, a choice (the parameter `audio`), or always; null where nobody says. Lengths in seconds.
+    """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     operations: list[str]
     inputs: list[str]
+    required_inputs: list[str]
     parameters: list[str]
     seconds: list[str]
+    extension_seconds: list[str]
     sizes: list[str]
-    default_seconds: str
-    default_size: str
+    resolutions: list[str]
+    aspect_ratios: list[str]
+    default_seconds: str | None
+    default_size: str | None
+    audio: SoundMode | None
+    default_audio: bool | None
     max_prompt_chars: int
+    max_reference_images: int
+    max_image_bytes: int | None
+    max_video_bytes: int | None
+    max_source_seconds: str | None
+    max_seconds_at: dict[str, str]
 
 
 class PublicModel(BaseModel):
-    """One model."""
+    """One model. `confidence` and `source`: who says what it can do, `as_of` when that was so; null where the operator
+    wrote it. A model without a price does not run while billing is on.
+    """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -67,10 +88,17 @@ class PublicModel(BaseModel):
     object: Literal["model"] = "model"
     created: int
     owned_by: str
+    status: Status
+    released: str | None
     shutdown_date: str | None
+    replacement: str | None
     description: str
     native_size: str | None
     licence: str | None
+    terms: str | None
+    source: str | None
+    as_of: str | None
+    confidence: Confidence | None
     capabilities: Capabilities
     prices: list[Price]
     warnings: list[str]
@@ -103,10 +131,17 @@ def public_model(model: Model, aliases: list[str], margin: Decimal | None) -> di
         id=model.id,
         created=_created(first),
         owned_by=model.routes[0].upstream.name,
+        status=first.status,
+        released=first.released,
         shutdown_date=model.shutdown_date,
+        replacement=model.replacement,
         description=first.description,
         native_size=first.native_size,
         licence=first.licence,
+        terms=first.terms,
+        source=first.source,
+        as_of=None if first.as_of is None else first.as_of.isoformat(),
+        confidence=first.confidence,
         capabilities=_capabilities(specs),
         prices=[price for route in model.routes for price in _prices(route, margin)],
         warnings=list(dict.fromkeys(warning for spec in specs for warning in spec.warnings)),
@@ -181,6 +216,7 @@ def _price(upstream: str, row: PriceRow, amount: Decimal) -> Price:
             "max_gpu_seconds",
             "source",
             "as_of",
+            "confidence",
         },
     )
     return Price(
@@ -193,14 +229,37 @@ def _price(upstream: str, row: PriceRow, amount: Decimal) -> Price:
 
 
 def _capabilities(specs: list[ModelSpec]) -> Capabilities:
+    """Join what the routes can do; the limits and defaults are those of the first."""
     first = specs[0]
+    generates = Operation.GENERATE in first.operations
+    longest = first.max_source_seconds
     return Capabilities(
         operations=sorted({str(each) for spec in specs for each in spec.operations}),
         inputs=sorted({str(each) for spec in specs for each in spec.roles}),
+        required_inputs=sorted(first.required_roles),
         parameters=sorted({each for spec in specs for each in spec.parameters}),
-        seconds=[f"{each:f}" for each in sorted({each for spec in specs for each in spec.seconds})],
+        seconds=_lengths(each for spec in specs for each in spec.seconds),
+        extension_seconds=_lengths(
+            each
+            for spec in specs
+            if Operation.EXTEND in spec.operations
+            for each in spec.lengths_of(Operation.EXTEND)
+        ),
         sizes=list(dict.fromkeys(each for spec in specs for each in spec.sizes)),
-        default_seconds=f"{first.seconds_when_omitted:f}",
-        default_size=first.size_when_omitted,
+        resolutions=list(dict.fromkeys(each for spec in specs for each in spec.resolutions)),
+        aspect_ratios=list(dict.fromkeys(each for spec in specs for each in spec.aspect_ratios)),
+        default_seconds=f"{first.seconds_when_omitted:f}" if generates else None,
+        default_size=first.size_when_omitted if generates else None,
+        audio=first.audio,
+        default_audio=first.default_audio,
         max_prompt_chars=max(spec.max_prompt_chars for spec in specs),
+        max_reference_images=max(spec.max_reference_images for spec in specs),
+        max_image_bytes=first.max_image_bytes,
+        max_video_bytes=first.max_video_bytes,
+        max_source_seconds=None if longest is None else f"{longest:f}",
+        max_seconds_at={name: f"{seconds:f}" for name, seconds in first.max_seconds_at.items()},
     )
+
+
+def _lengths(seconds: Iterable[Decimal]) -> list[str]:
+    return [f"{each:f}" for each in sorted(set(seconds))]

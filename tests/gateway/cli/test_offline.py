@@ -196,3 +196,22 @@ def test_credit_without_a_server(onereel: Command):
     refused = onereel("credits", "grant", "1.2345678", "--reason", "odd")
     assert (refused.returncode, "six decimal places" in refused.stderr) == (1, True)
     assert onereel("ledger", "verify").stdout == "The ledger is consistent.\n"
+
+
+def test_the_catalogue_is_listed_without_a_server_or_a_key(onereel: Command):
+    shown = onereel("models", "--catalog")
+    assert shown.returncode == 0, shown.stderr
+    header, *rows = [line.split("\t") for line in shown.stdout.splitlines()]
+    assert (header[0], header[-1]) == ("MODEL", "SET")
+    assert len(rows) >= 100
+    assert {len(row) for row in rows} == {len(header)}
+    by_id = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    veo = by_id["google_vertex/veo-3.0-generate-001"]
+    assert veo["STATUS"] == "retired 2026-06-30 -> google_vertex/veo-3.1-generate-001"
+    gen = by_id["runway/gen4.5"]
+    assert (gen["STATUS"], gen["SECONDS"], gen["COST"]) == ("live", "2-10", "0.12/USD output_second")
+    assert (gen["KNOWN BY"], gen["SET"]) == ("sdk", "RUNWAYML_API_SECRET")
+    assert by_id["kling/kling-v3"]["SET"] == "KLING_API_KEY or KLING_ACCESS_KEY+KLING_SECRET_KEY"
+    assert "Higgsfield: its models are not listed here" in shown.stderr
+    same = onereel("models", "list", "--catalog", "--json")
+    assert {"runway", "xai"} <= {file["provider"] for file in json.loads(same.stdout)}
