@@ -1,34 +1,45 @@
 """Usage of postpaid organizations on its way to Stripe: written with the capture, sent later under the entry's id.
 
-Stripe keeps an identifier unique for 24 hours, takes usage at most 35 days old and cancels what it got within the
-last 24 hours. What misses a window is never sent: it becomes `dead`, and `billing reconcile` shows it.
+Stripe keeps an identifier unique for 24 hours and cancels what it got within the last 24 hours. What misses a window
+is never sent: it becomes `dead`, and `billing reconcile` shows it. Usage counts at the time of its capture; where
+sending was delayed, at the time of its first try: the invoice of the earlier period may be closed by then.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, update
 
+from billing.stripe_customers import ENDED
 from billing.stripe_tables import customers, meter_events
 from billing.tables import balances
 
 HOUR_MS: Final = 3_600_000
 UNIQUE_MS: Final = 23 * HOUR_MS  # of 24 hours, with an hour for clocks and delays
-OLDEST_MS: Final = 35 * 24 * HOUR_MS - HOUR_MS
+LATE_MS: Final = 10 * 60_000
+OPENING: Final = "opening_"
+"""Begins the id of usage that is no single capture's: what was owed when a subscription began."""
 
 _METERED: Final = (
-    select(customers.c.organization_id, customers.c.customer_id)
+    select(customers.c.organization_id, customers.c.customer_id, customers.c.metered_since)
     .join(balances, balances.c.organization_id == customers.c.organization_id)
     .where(
         customers.c.organization_id.in_(bindparam("organizations", expanding=True)),
-        customers.c.customer_id.is_not(None),
+        customers.c.subscription_id.is_not(None),
+        customers.c.subscription_status.not_in(ENDED),
         balances.c.mode == "postpaid",
     )
 )
 _INSERT: Final = insert(meter_events)
 
 Task = Literal["send", "adjust"]
+
+
+def counts() -> ColumnElement[bool]:
+    """Usage that was noted and not taken back."""
+    taken_back = (meter_events.c.state == "cancelled") | (func.coalesce(meter_events.c.adjust, "") == "sent")
+    return ~taken_back
 
 
 class Usage(NamedTuple):
@@ -43,23 +54,21 @@ class Usage(NamedTuple):
 def enqueue_usage(conn: Connection, entries: Sequence[Usage], now: int) -> int:
     """Note captured usage for Stripe, in the transaction that captures; answers how many rows it wrote.
 
-    Only organizations in mode postpaid that have a customer are metered. Noting an entry twice is a key violation.
+    Only organizations in mode postpaid with a subscription that runs are metered: what others are charged stays owed
+    until one begins (billing.stripe_opening). Noting an entry twice is a key violation.
     """
     charged = [each for each in entries if each.amount_micros > 0]
     if not charged:
         return 0
     organizations = sorted({each.organization_id for each in charged})
-    known = {
-        row.organization_id: row.customer_id
-        for row in conn.execute(_METERED, {"organizations": organizations})
-    }
+    known = {row.organization_id: row for row in conn.execute(_METERED, {"organizations": organizations})}
     rows = [
         {
             "id": each.entry_id,
             "organization_id": each.organization_id,
-            "customer_id": known[each.organization_id],
+            "customer_id": known[each.organization_id].customer_id,
             "value": each.amount_micros,
-            "occurred_at": each.occurred_at,
+            "occurred_at": max(each.occurred_at, known[each.organization_id].metered_since),
             "state": "pending",
             "due": now,
         }
@@ -94,7 +103,9 @@ def cancel_usage(conn: Connection, entry_id: str, now: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One row to be sent or cancelled at Stripe, under the `fence` of who does it."""
+    """One row to be sent or cancelled at Stripe, under the `fence` of who does it. `first_try_at`: since when Stripe may
+    have it, this try included.
+    """
 
     id: str
     task: Task
@@ -105,8 +116,15 @@ class Claimed:
     tries: int
     answers: int
     attempted_at: int | None
+    first_try_at: int
     sent_at: int | None
     fence: int
+
+    @property
+    def counts_at(self) -> int:
+        """When it counts at Stripe (milliseconds), the same at every try."""
+        late = self.first_try_at - self.occurred_at > LATE_MS
+        return self.first_try_at if late else self.occurred_at
 
     @property
     def key(self) -> str:
@@ -122,8 +140,6 @@ class Claimed:
             return (
                 "sent more than 24 hours ago without an answer: Stripe may have it, so it is not sent again"
             )
-        if now - self.occurred_at > OLDEST_MS:
-            return "older than the 35 days that Stripe takes"
         return None
 
 
@@ -140,14 +156,14 @@ def claim(conn: Connection, owner: str, now: int, lease_ms: int, count: int) -> 
         .values(owner=owner, fence=meter_events.c.fence + 1, lease_until=now + lease_ms)
         .returning(*meter_events.c)
     ).all()
-    found = [_claimed(row) for row in rows]
+    found = [_claimed(row, now) for row in rows]
     first = [each.id for each in found if each.task == "send" and each.attempted_at is None]
     if first:
         conn.execute(update(meter_events).where(meter_events.c.id.in_(first)).values(attempted_at=now))
     return found
 
 
-def _claimed(row: Any) -> Claimed:
+def _claimed(row: Any, now: int) -> Claimed:
     return Claimed(
         row.id,
         "send" if row.state == "pending" else "adjust",
@@ -158,6 +174,7 @@ def _claimed(row: Any) -> Claimed:
         row.tries,
         row.answers,
         row.attempted_at,
+        now if row.attempted_at is None else row.attempted_at,
         row.sent_at,
         row.fence,
     )
@@ -169,7 +186,17 @@ def done(conn: Connection, item: Claimed, now: int) -> bool:
         return _record(conn, item, adjust="sent", adjusted_at=now, due=None, last_error=None)
     row = conn.execute(select(meter_events.c.adjust).where(meter_events.c.id == item.id)).one()
     due = now if row.adjust == "pending" else None
-    return _record(conn, item, state="sent", sent_at=now, due=due, tries=0, answers=0, last_error=None)
+    return _record(
+        conn,
+        item,
+        state="sent",
+        occurred_at=item.counts_at,
+        sent_at=now,
+        due=due,
+        tries=0,
+        answers=0,
+        last_error=None,
+    )
 
 
 def later(conn: Connection, item: Claimed, error: str, due: int, *, unsent: bool, answered: bool) -> bool:

@@ -11,6 +11,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from billing.stripe_tables import customers, recharges
 from billing.tables import balances
 
+ENDED: Final = ("canceled", "incomplete_expired")
+"""Of a subscription: it bills nothing more."""
+
 MAX_FAILURES: Final = 5
 _HOUR_MS: Final = 3_600_000
 _BACKOFF_MS: Final = (_HOUR_MS, 6 * _HOUR_MS, 24 * _HOUR_MS, 48 * _HOUR_MS)
@@ -90,9 +93,9 @@ def forget_card(conn: Connection, payment_method_id: str) -> None:
 
 
 def set_subscription(
-    conn: Connection, organization_id: str, subscription_id: str, status: str, now: int
+    conn: Connection, organization_id: str, subscription_id: str, status: str, since: int
 ) -> None:
-    """Keep a subscription that began; usage is reported from now on."""
+    """Keep a subscription that began; usage is reported from `since` on."""
     conn.execute(
         update(customers)
         .where(customers.c.organization_id == organization_id)
@@ -100,7 +103,7 @@ def set_subscription(
             subscription_id=subscription_id,
             subscription_status=status,
             subscription_event_at=0,
-            metered_since=now,
+            metered_since=since,
         )
     )
 

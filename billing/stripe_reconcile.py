@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
+from billing.meters import OPENING, counts
+from billing.stripe_customers import ENDED
 from billing.stripe_events import payment_of
+from billing.stripe_opening import noted_unpaid, owed
 from billing.stripe_payments import CENT_MICROS, due_reversal
 from billing.stripe_subscriptions import paid_micros, subscription_of
 from billing.stripe_tables import customers, events, meter_events
@@ -16,6 +19,7 @@ from billing.tables import balances, entries, lines
 
 DAY_MS: Final = 24 * 3_600_000
 _LATE_MS: Final = 3_600_000  # usage that waits longer is told
+_ROUNDED: Final = 100 * CENT_MICROS  # invoices are of whole cents: what adds up in many of them
 
 Json = dict[str, Any]
 Days = dict[int, int]
@@ -186,39 +190,49 @@ class Metered:
 
     organization_id: str
     customer_id: str
-    since: int
 
 
 def metered(conn: Connection) -> list[Metered]:
-    """List the organizations that have a subscription."""
+    """List the organizations that have or had a subscription."""
     query = select(customers).where(customers.c.metered_since.is_not(None)).order_by(customers.c.customer_id)
-    return [Metered(row.organization_id, row.customer_id, row.metered_since) for row in conn.execute(query)]
+    return [Metered(row.organization_id, row.customer_id) for row in conn.execute(query)]
 
 
-def captured_by_day(conn: Connection, who: Metered, since: int, until: int) -> Days:
-    """Sum what the ledger captured, without what an operator reversed."""
-    day = entries.c.created_at - entries.c.created_at % DAY_MS
-    gone = select(meter_events.c.id).where(
-        (meter_events.c.adjust == "sent") | (meter_events.c.state == "cancelled")
+def noted_by_day(conn: Connection, who: Metered, since: int, until: int) -> Days:
+    """Sum what the ledger says of the usage that was noted for Stripe, without what was taken back.
+
+    Of a capture that is what promotional credit did not cover: what its hold and itself took of the paid credit.
+    """
+    day = (meter_events.c.occurred_at - meter_events.c.occurred_at % DAY_MS).label("day")
+    noted = (
+        (meter_events.c.organization_id == who.organization_id)
+        & (meter_events.c.occurred_at >= since)
+        & (meter_events.c.occurred_at < until)
+        & counts()
     )
-    rows = conn.execute(
-        select(day.label("day"), func.sum(lines.c.amount).label("amount"))
-        .join(lines, lines.c.entry_id == entries.c.id)
-        .where(
-            entries.c.organization_id == who.organization_id,
-            entries.c.kind == "capture",
-            lines.c.account == "revenue",
-            entries.c.created_at >= max(since, who.since),
-            entries.c.created_at < until,
-            entries.c.id.not_in(gone),
-        )
+    steps = entries.alias()
+    captures = (
+        select(day, func.sum(-lines.c.amount).label("amount"))
+        .join(entries, entries.c.id == meter_events.c.id)
+        .join(steps, (steps.c.subject == entries.c.subject) & steps.c.kind.in_(("hold", "capture")))
+        .join(lines, (lines.c.entry_id == steps.c.id) & (lines.c.account == "customer"))
+        .where(noted)
         .group_by(day)
     )
-    return {int(row.day): int(row.amount) for row in rows if row.amount}
+    openings = (
+        select(day, func.sum(meter_events.c.value).label("amount"))
+        .where(noted, meter_events.c.id.startswith(OPENING, autoescape=True))
+        .group_by(day)
+    )
+    found: Days = {}
+    for statement in (captures, openings):
+        for row in conn.execute(statement):
+            found[int(row.day)] = found.get(int(row.day), 0) + int(row.amount)
+    return found
 
 
-def compare_usage(who: Metered, captured: Days, summaries: Sequence[Json]) -> list[Difference]:
-    """Compare a customer's captured usage with what Stripe's meter summed up, day by day."""
+def compare_usage(who: Metered, noted: Days, summaries: Sequence[Json]) -> list[Difference]:
+    """Compare a customer's usage with what Stripe's meter summed up, day by day."""
     sent: Days = {}
     for each in summaries:
         value = int(Decimal(str(each["aggregated_value"])))
@@ -230,11 +244,11 @@ def compare_usage(who: Metered, captured: Days, summaries: Sequence[Json]) -> li
             f"{who.customer_id}:{_date(day)}",
             who.organization_id,
             sent.get(day, 0),
-            captured.get(day, 0),
+            noted.get(day, 0),
             "metered usage of the day is not what was captured",
         )
-        for day in sorted({*captured, *sent})
-        if sent.get(day, 0) != captured.get(day, 0)
+        for day in sorted({*noted, *sent})
+        if sent.get(day, 0) != noted.get(day, 0)
     ]
 
 
@@ -258,31 +272,33 @@ def unfinished(conn: Connection, now: int) -> list[Difference]:
         state = "not cancelled at Stripe" if row.adjust == "dead" else f"not sent ({row.state})"
         text = f"usage {state}: {row.last_error or 'it waits'}"
         found.append(Difference("usage", row.id, row.organization_id, None, row.value, text))
-    return found + _without_subscription(conn)
+    return found + _unbilled(conn)
 
 
-def _without_subscription(conn: Connection) -> list[Difference]:
+def _unbilled(conn: Connection) -> list[Difference]:
+    """What postpaid organizations owe beyond what a subscription bills."""
     rows = conn.execute(
-        select(balances.c.organization_id, balances.c.available)
+        select(balances.c.organization_id, customers.c.subscription_id, customers.c.subscription_status)
+        .select_from(balances)
         .outerjoin(customers, customers.c.organization_id == balances.c.organization_id)
-        .where(
-            balances.c.mode == "postpaid",
-            balances.c.available < 0,
-            customers.c.subscription_id.is_(None),
-        )
+        .where(balances.c.mode == "postpaid", balances.c.available < 0)
         .order_by(balances.c.organization_id)
-    )
-    return [
-        Difference(
-            "subscription",
-            row.organization_id,
-            row.organization_id,
-            None,
-            row.available,
-            "owes for usage, but has no subscription that would bill it",
-        )
-        for row in rows
-    ]
+    ).all()
+    found: list[Difference] = []
+    for row in rows:
+        debt, noted = owed(conn, row.organization_id), None
+        if row.subscription_id is None:
+            text = "owes for usage, but has no subscription that would bill it"
+        elif row.subscription_status in ENDED:
+            text = "owes for usage, but its subscription has ended"
+        else:
+            noted = noted_unpaid(conn, row.organization_id)
+            text = "owes more than the usage that its subscription bills"
+        if debt > (0 if noted is None else noted + _ROUNDED):
+            found.append(
+                Difference("subscription", row.organization_id, row.organization_id, noted, debt, text)
+            )
+    return found
 
 
 def _date(day_ms: int) -> str:

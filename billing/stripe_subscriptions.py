@@ -42,6 +42,12 @@ def paid_micros(invoice: dict[str, Any]) -> int:
     return micros_of(max(0, int(invoice["amount_paid"]) - tax), invoice["currency"])
 
 
+def invoiced_micros(invoice: dict[str, Any]) -> int:
+    """What an invoice carries before discounts and tax, paid or not."""
+    amount = invoice.get("subtotal_excluding_tax")
+    return micros_of(invoice["subtotal"] if amount is None else amount, invoice["currency"])
+
+
 def invoice_changed(conn: Connection, invoice: dict[str, Any], status: str, event_at: int, now: int) -> None:
     """Take in what an event says of an invoice: a paid one is credited once and never fails again."""
     organization_id = organization_of(conn, invoice.get("customer"))

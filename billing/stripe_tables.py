@@ -116,7 +116,7 @@ events = Table(
 meter_events = Table(
     "meter_events",
     metadata,
-    Column("id", String(64), primary_key=True),  # the ledger entry, and the identifier at Stripe
+    Column("id", String(64), primary_key=True),  # the ledger entry, or an opening; the identifier at Stripe
     Column("organization_id", String(64), nullable=False),
     Column("customer_id", String(64), nullable=False),
     Column("value", BigInteger, nullable=False),

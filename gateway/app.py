@@ -193,7 +193,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         retention,
         CreditUpkeep(db, clock, settings),
         outbox,
-        *_collecting(db, clock, account),
+        *_collecting(db, clock, account, metrics),
         *_local_worker(settings, services),
         Runner(context),
     ]
@@ -203,12 +203,12 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     return Process(services, closing, active, readiness, Figures(db, clock, metrics), watch.refresh)
 
 
-def _collecting(db: Database, clock: Clock, account: Account) -> list[Runs]:
+def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) -> list[Runs]:
     """What runs beside the requests where Stripe is configured."""
     if not account.configured:
         return []
     stripe, event_name = account.stripe, account.settings.meter_event_name
-    return [MeterOutbox(db, clock, stripe, event_name), Recharges(db, clock, stripe)]
+    return [MeterOutbox(db, clock, stripe, event_name, metrics), Recharges(db, stripe)]
 
 
 def _local_worker(settings: Settings, services: Services) -> list[Runs]:

@@ -71,16 +71,16 @@ class ServerClient:
         """DELETE an object."""
         return self._json("DELETE", path)
 
-    def every(self, path: str) -> list[Json]:
-        """All objects of a list, page by page."""
+    def every(self, path: str, **asked: str) -> list[Json]:
+        """All objects of a list, oldest first, page by page; `asked` are more query parameters."""
         found: list[Json] = []
-        after = ""
+        query = {"limit": "100", "order": "asc", **asked}
         while True:
-            page = self.get(f"{path}?limit=100&order=asc{after}").body
+            page = self.get(f"{path}?{urllib.parse.urlencode(query)}").body
             found += page["data"]
             if not page.get("has_more"):
                 return found
-            after = f"&after={urllib.parse.quote(page['last_id'])}"
+            query["after"] = page["last_id"]
 
     def download(self, path: str, out: Path, progress: Callable[[int, int], None]) -> None:
         """Stream content into a file, whole or not at all; `progress` gets bytes so far and in all."""

@@ -35,10 +35,11 @@ def grant(amount_usd: str, reason: str, organization: str | None, expires_at: An
 
 
 @credits.command("list")
+@click.option("--organization", help="Whose credit; default: the default organization's, or the key's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print the API's own objects.")
-def list_credits(*, as_json: bool) -> None:
-    """List what was given to the default organization (or the key's, with ONEREEL_API_KEY)."""
-    found = run(_list())
+def list_credits(organization: str | None, *, as_json: bool) -> None:
+    """List what was given, oldest first."""
+    found = run(_list(organization))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -77,12 +78,13 @@ async def _grant(fields: Json) -> Json:
     return await _offline(give)
 
 
-async def _list() -> list[Json]:
+async def _list(organization: str | None) -> list[Json]:
     from gateway.cli_client import find_server
 
     client = find_server(load_settings(), admin=True)
     if client is not None:
-        return client.every("/v1/billing/credits")
+        asked = {} if organization is None else {"organization": organization}
+        return client.every("/v1/billing/credits", **asked)
 
     async def every(billing: Any, operator: Any) -> list[Json]:
         from gateway.keys.store import PageQuery
@@ -91,7 +93,7 @@ async def _list() -> list[Json]:
         more = True
         while more:
             after = found[-1]["id"] if found else None
-            page = await billing.credits(operator, PageQuery(100, after, descending=True))
+            page = await billing.credits(operator, PageQuery(100, after), organization)
             found += page.data
             more = page.has_more
         return found

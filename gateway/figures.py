@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, case, func, select
 
+from billing.stripe_tables import meter_events
 from gateway.clock import Clock
 from gateway.db import Database, now_ms
 from gateway.files.tables import files
@@ -20,6 +21,8 @@ class _Work:
     by_state: dict[str, int]
     queue_age_ms: int
     outbox_pending: int
+    meter_pending: int
+    meter_age_ms: int
 
 
 class Figures:
@@ -36,6 +39,7 @@ class Figures:
         work = await self._db.read(_work)
         self._metrics.set_jobs(work.by_state, work.queue_age_ms / 1000)
         self._metrics.set_outbox_pending(work.outbox_pending)
+        self._metrics.set_meter_events(work.meter_pending, work.meter_age_ms / 1000)
         if self._clock.monotonic() >= self._storage_until:
             self._storage_until = self._clock.monotonic() + _STORAGE_SECONDS
             self._metrics.set_storage_bytes(await self._db.read(_stored_bytes))
@@ -48,7 +52,17 @@ def _work(conn: Connection) -> _Work:
         select(now_ms() - func.min(jobs.c.due)).where(jobs.c.due <= now_ms(), waiting)
     ).scalar_one()
     pending = conn.execute(select(func.count()).where(outbox.c.state == "pending")).scalar_one()
-    return _Work({row.state: row.total for row in counted}, max(0, int(age or 0)), pending)
+    unsent = case((meter_events.c.state == "pending", meter_events.c.occurred_at))
+    usage = conn.execute(
+        select(func.count(), now_ms() - func.min(unsent)).where(meter_events.c.due > 0)
+    ).one()
+    return _Work(
+        {row.state: row.total for row in counted},
+        max(0, int(age or 0)),
+        pending,
+        int(usage[0]),
+        max(0, int(usage[1] or 0)),
+    )
 
 
 def _stored_bytes(conn: Connection) -> int:

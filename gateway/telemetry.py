@@ -138,6 +138,11 @@ class Metrics:
         self._jobs = self._gauge("onereel_jobs", "Jobs by state.", "state")
         self._queue_age = self._gauge("onereel_queue_age_seconds", "Age of the oldest job that is due.")
         self._outbox = self._gauge("onereel_outbox_pending", "Client events that wait for delivery.")
+        self._meter_events = self._counter("onereel_meter_events", "Usage events for Stripe.", "outcome")
+        self._meter_pending = self._gauge(
+            "onereel_meter_events_pending", "Usage events that wait for Stripe."
+        )
+        self._meter_age = self._gauge("onereel_meter_events_age_seconds", "Age of the oldest that waits.")
         self._storage_bytes = self._gauge("onereel_storage_bytes", "Bytes of stored video content.")
         self._http_children: dict[tuple[str, str, int], Counter] = {}
         self._time_children: dict[str, Histogram] = {}
@@ -195,6 +200,15 @@ class Metrics:
     def set_outbox_pending(self, count: int) -> None:
         """Replace the number of client events that wait."""
         self._outbox.set(count)
+
+    def meter_event(self, outcome: Literal["sent", "failed", "dead"]) -> None:
+        """Count one try to tell Stripe of usage: `failed` is tried again, `dead` never."""
+        self._meter_events.labels(outcome).inc()
+
+    def set_meter_events(self, pending: int, age_seconds: float) -> None:
+        """Replace the number of usage events that wait, and the age of the oldest."""
+        self._meter_pending.set(pending)
+        self._meter_age.set(age_seconds)
 
     def set_storage_bytes(self, count: int) -> None:
         """Replace the number of stored bytes."""

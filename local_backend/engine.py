@@ -51,7 +51,7 @@ class Engine:
         try:
             generated = self._denoise(order, report)
         except torch.OutOfMemoryError as error:
-            message = str(error)
+            message = str(error).partition(" GPU ")[0]  # what follows is the card's state, not the client's
         else:
             report.stage("mux")
             _write(order, generated, out, report)

@@ -1,15 +1,25 @@
 """From what an operator says to a whole upstream: what a table leaves out, the catalogue of its type fills in."""
 
 import pkgutil
+import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import resources
+from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from providers import adapters
-from providers.catalog_files import CatalogFile, CatalogModel, all_catalogs, catalog_of
+from providers.catalog_files import CatalogFile, CatalogModel, catalog_of
 from providers.spec import ModelSpec, UpstreamSpec
 
 _DEFAULT_TYPE: Final = "openai_compatible"
+_PLACEHOLDER: Final = re.compile(
+    r"//[A-Z]+\."
+)  # https://RESOURCE.example: part of the address is the customer's own
+_TABLES: Final = re.compile(r"^\[", re.MULTILINE)
+_KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"  # by Google's convention the path of a file, not the key
 _EITHER: Final = (
     ("prices", "price_per_second_usd"),
     ("upstream_costs", "upstream_cost_per_second_usd"),
@@ -57,12 +67,27 @@ def from_environment(
     """
     types = {each.type for each in configured_already} | {each.name for each in configured_already}
     found = []
-    for name, catalog in all_catalogs().items():
-        if name in types or (catalog.adapter or name) not in adapter_names():
+    for name, switches in _switches().items():
+        variables = next((each for each in switches if all(environment.get(v) for v in each)), None)
+        if variables is None or name in types:
             continue
-        variables = next((each for each in catalog.env if all(environment.get(v) for v in each)), None)
-        if variables is not None:
-            found.append(configured(_table(catalog, variables, environment)))
+        table = _table(catalog_of(name), variables, environment)
+        if not _PLACEHOLDER.search(str(table["base_url"])):
+            found.append(configured(table))
+    return found
+
+
+@cache
+def _switches() -> Mapping[str, Sequence[Sequence[str]]]:
+    """The key variables of every provider that has an adapter, from the heads of the files: every command asks for them."""
+    found = {}
+    for entry in sorted(resources.files("providers.catalog").iterdir(), key=lambda each: each.name):
+        if not entry.name.endswith(".toml"):
+            continue
+        name = entry.name.removesuffix(".toml")
+        head = tomllib.loads(_TABLES.split(entry.read_text(encoding="utf-8"), maxsplit=1)[0])
+        if head.get("adapter", name) in adapter_names():
+            found[name] = head["env"]
     return found
 
 
@@ -74,8 +99,7 @@ def adapter_names() -> frozenset[str]:
 
 def known_types() -> frozenset[str]:
     """Every type that an upstream may have."""
-    catalogued = {name for name, each in all_catalogs().items() if (each.adapter or name) in adapter_names()}
-    return adapter_names() | catalogued | {"local"}
+    return adapter_names() | _switches().keys() | {"local"}
 
 
 def _catalog(provider_type: str) -> CatalogFile | None:
@@ -103,14 +127,33 @@ def _table(catalog: CatalogFile, variables: Sequence[str], environment: Mapping[
     table: dict[str, Any] = {"name": catalog.provider, "type": catalog.provider, "options": options}
     if regions:
         options.setdefault("region", regions[0])
-    if catalog.base_url_env and environment.get(catalog.base_url_env):
-        table["base_url"] = environment[catalog.base_url_env]
+    table["base_url"] = _address(catalog, options, environment.get(catalog.base_url_env or "", ""))
     secret = [name for name in variables if name not in catalog.options_env.values()]
-    if len(secret) == 1:
+    if secret == [_KEY_FILE]:
+        table["api_key"] = _key_file(environment[_KEY_FILE])
+    elif len(secret) == 1:
         table["api_key_env"] = secret[0]
     else:
         table["api_key"] = ":".join(environment[name] for name in secret)
     return table
+
+
+def _key_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(
+            f"{_KEY_FILE} names {path}, which cannot be read ({error.strerror}): correct or unset it, "
+            "or set ONEREEL_UPSTREAMS_FROM_ENV=false"
+        ) from None
+
+
+def _address(catalog: CatalogFile, options: Mapping[str, Any], given: str) -> str:
+    """The given address, with the catalogue's path where it has none of its own."""
+    known = catalog.regions.get(str(options.get("region")), catalog.base_url)
+    if not given:
+        return known
+    return given if urlsplit(given).path.strip("/") else given.rstrip("/") + urlsplit(known).path
 
 
 def _models(entries: Sequence[Any], known: Sequence[CatalogModel], title: str) -> list[Any]:

@@ -35,6 +35,17 @@ def parameters(request: VideoRequest, names: Mapping[str, Write]) -> dict[str, A
     return written
 
 
+def choice(name: str, field: str, among: Mapping[Any, Any]) -> Write:
+    """How a parameter is written whose values have words of their own: `among` maps ours to the upstream's."""
+
+    def write(value: Any) -> Mapping[str, Any]:
+        if value not in among:
+            refuse(name, f"the upstream takes {_list(among)}")
+        return {field: among[value]}
+
+    return write
+
+
 def merged(body: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The body with the client's provider_options over it; objects are merged, everything else is replaced."""
     result = dict(body)

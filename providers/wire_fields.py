@@ -18,7 +18,8 @@ class WireFields:
 
     `request.wire` gives a model its own: another name, or False for a field that it does not have. For seconds and
     size it may be an example of the value instead: "4s", "4" (a number), "\"4\"" (a text), "1280*720". A
-    resolution may have another word: "720p" = "hd". A role has a name only where one is given.
+    resolution may have another word: "720p" = "hd". A role has a name only where one is given. A shape is said in
+    words, unless `names` or the model has a field for the size in pixels.
     """
 
     names: Mapping[str, str]
@@ -37,10 +38,14 @@ class WireFields:
         return {name: f"{value}{example[2]}"}
 
     def shape(self, request: VideoRequest) -> dict[str, Any]:
-        """The size in the words of the model's row: resolution and aspect ratio, else pixels."""
+        """The size: in the words of the model's row, else in pixels, else in the words that fit it."""
         words = {"resolution": request.resolution, "aspect_ratio": request.aspect_ratio}
         if not any(words.values()):
-            return self._pixels(request)
+            if request.wire.get("size", "size" in self.names):
+                return self._pixels(request)
+            words = {"resolution": sizes.tier(request.size), "aspect_ratio": sizes.aspect_ratio(request.size)}
+            if None in words.values():
+                request_fields.refuse("size", f"{request.size} has no usual resolution and aspect ratio")
         named = ((self._name(request, field), value) for field, value in words.items() if value is not None)
         return {name: self._word(request, value) for name, value in named if name is not None}
 
@@ -71,9 +76,7 @@ class WireFields:
     def _pixels(self, request: VideoRequest) -> dict[str, Any]:
         said = request.wire.get("size", "")
         example = _SIZE.fullmatch(str(said))
-        name = self.names.get("size") if example else self._name(request, "size")
-        if name is None:
-            return {}
+        name = self.names.get("size", "size") if example else str(self._name(request, "size"))
         return {name: sizes.joined(request.size, example[1] if example else self.separator)}
 
     def _name(self, request: VideoRequest, field: str) -> str | None:

@@ -1,6 +1,7 @@
 """Shared fixtures: a clock, and each database for real."""
 
 import itertools
+import os
 import shutil
 import tempfile
 import uuid
@@ -18,6 +19,8 @@ from gateway.schema import METADATA
 from gateway.settings import Settings
 from tests.postgres import create_database, drop_database, postgres
 
+os.environ["ONEREEL_UPSTREAMS_FROM_ENV"] = "false"  # whatever keys the machine has
+
 hypothesis.settings.register_profile("onereel", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("onereel")
 
@@ -29,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
-LONG = frozenset({"test_schemathesis.py", "test_chaos.py", "test_settle_statements.py"})
+LONG = frozenset({"test_schemathesis.py", "test_chaos.py", "test_overspending.py", "test_whole_way.py"})
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

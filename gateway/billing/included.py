@@ -1,7 +1,5 @@
 """Credit that comes and goes by itself: what plans include each month, and lots whose time is over."""
 
-import asyncio
-
 import structlog
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
@@ -11,6 +9,7 @@ from billing.entries import kinds_of
 from billing.lots import expire_credits, grant_credit
 from billing.money import to_micros
 from billing.plans import Plan, Plans
+from gateway.background import Polling
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.keys.tables import organizations
@@ -39,40 +38,24 @@ def grant_included(conn: Connection, organization_id: str, plan: Plan, now: int)
     return True
 
 
-class CreditUpkeep:
+class CreditUpkeep(Polling):
     """Gives and ends credit in time. Any number of processes may run one."""
 
     def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
+        super().__init__(settings.retention.sweep_seconds)
         self._db = db
         self._clock = clock
         self._plans = [plan for plan in Plans(settings.plans).all() if plan.included_monthly_usd]
-        self._pause = settings.retention.sweep_seconds
-        self._stopped = asyncio.Event()
 
-    async def run(self) -> None:
-        """Look every `retention.sweep_seconds` until `stop`."""
-        while not self._stopped.is_set():
-            try:
-                await self.look()
-            except Exception:
-                log.exception("credit_upkeep_failed")
-            try:
-                await asyncio.wait_for(self._stopped.wait(), self._pause)
-            except TimeoutError:
-                continue
-
-    async def stop(self) -> None:
-        """End `run`."""
-        self._stopped.set()
-
-    async def look(self) -> None:
-        """End what is over, give what is due."""
+    async def once(self) -> bool:
+        """End what is over, give what is due; that is all for now."""
         now = self._clock.now_ms()
         while expired := await self._db.write(lambda conn: expire_credits(conn, now), background=True):
             log.info("credits_expired", lots=expired)
         for plan in self._plans:
             for organization_id in await self._db.read(lambda conn, plan=plan: _on_plan(conn, plan.id)):  # type: ignore[misc]  # mypy cannot infer a lambda with a default
                 await self._give(organization_id, plan, now)
+        return False
 
     async def _give(self, organization_id: str, plan: Plan, now: int) -> None:
         try:

@@ -1,9 +1,6 @@
 """Sends usage to Stripe's meters: every entry once, under its own id, within Stripe's windows."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,9 +12,11 @@ from billing.meters import Claimed
 from billing.stripe_client import Stripe, StripeError, StripeRefused, StripeUnavailable
 from billing.stripe_events import purge
 from billing.stripe_tables import meter_events
+from gateway.background import Polling
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.jobs.settle import add_notice, database_now
+from gateway.telemetry import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -25,73 +24,38 @@ BACKOFF_SECONDS: Final = (5, 30, 120, 600, 1_800, 3_600)
 """Waits between tries; the last is repeated until a window closes."""
 
 _LEASE_MS: Final = 120_000  # a request is over in 20 s, also at the end of a batch
-_STOP_SECONDS: Final = 10.0
+_BATCH: Final = 64  # rows
+_CONCURRENCY: Final = 16  # requests
+_POLL_SECONDS: Final = 2.0
 _KEPT_MS: Final = 90 * 24 * 3_600_000  # events of the inbox
 _PURGE_SECONDS: Final = 3_600.0
 
 
-@dataclass(frozen=True, slots=True)
-class MeterOptions:
-    """How many rows at once, how many requests at the same time, how often to look (seconds)."""
-
-    batch: int = 64
-    concurrency: int = 16
-    poll_seconds: float = 2.0
-
-
-class MeterOutbox:
+class MeterOutbox(Polling):
     """Claims due rows, sends them, records the outcome under the fence. Any number of processes may run one."""
 
-    def __init__(
-        self,
-        db: Database,
-        clock: Clock,
-        stripe: Stripe,
-        event_name: str,
-        options: MeterOptions | None = None,
-    ) -> None:
+    def __init__(self, db: Database, clock: Clock, stripe: Stripe, event_name: str, metrics: Metrics) -> None:
+        super().__init__(_POLL_SECONDS)
         self._db = db
         self._clock = clock
         self._stripe = stripe
         self._event_name = event_name
-        self._options = options or MeterOptions()
-        self._at_once = asyncio.Semaphore(self._options.concurrency)
+        self._metrics = metrics
+        self._at_once = asyncio.Semaphore(_CONCURRENCY)
         self._owner = uuid4().hex
-        self._stopping = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._ended.set()
         self._purge_at = clock.monotonic() + _PURGE_SECONDS
-
-    async def run(self) -> None:
-        """Send until `stop`."""
-        self._ended.clear()
-        try:
-            while not self._stopping.is_set():
-                try:
-                    busy = await self.once()
-                    await self._purge()
-                except Exception:
-                    log.exception("meter_event.claim_failed")
-                    busy = False
-                if not busy:
-                    await self._rest()
-        finally:
-            self._ended.set()
-
-    async def stop(self) -> None:
-        """Claim nothing more; the batch under way ends, or is left to its lease."""
-        self._stopping.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._ended.wait()
 
     async def once(self) -> bool:
         """Send one batch of what is due; False if nothing was."""
+        busy = await self._send_due()
+        await self._purge()
+        return busy
+
+    async def _send_due(self) -> bool:
         if not await self._db.read(_any_due):
             return False
-        batch = self._options.batch
         items = await self._db.write(
-            lambda conn: meters.claim(conn, self._owner, database_now(conn), _LEASE_MS, batch),
+            lambda conn: meters.claim(conn, self._owner, database_now(conn), _LEASE_MS, _BATCH),
             background=True,
         )
         await asyncio.gather(*[self._send(item) for item in items])
@@ -103,13 +67,6 @@ class MeterOutbox:
         before = self._clock.now_ms() - _KEPT_MS
         deleted = await self._db.write(lambda conn: purge(conn, before), background=True)
         self._purge_at = self._clock.monotonic() + (1.0 if deleted else _PURGE_SECONDS)
-
-    async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(self._options.poll_seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _send(self, item: Claimed) -> None:
         async with self._at_once:
@@ -127,13 +84,13 @@ class MeterOutbox:
             await self._request(item)
         except StripeRefused as error:
             if item.task == "send" and _has_it(error):
-                await self._record(lambda conn: meters.done(conn, item, database_now(conn)))
+                await self._done(item)
                 return
             await self._later(item, error, unsent=True, answered=True)
         except StripeUnavailable as error:
             await self._later(item, error, unsent=error.unsent, answered=error.answered)
         else:
-            await self._record(lambda conn: meters.done(conn, item, database_now(conn)))
+            await self._done(item)
 
     async def _request(self, item: Claimed) -> None:
         if item.task == "adjust":
@@ -146,19 +103,25 @@ class MeterOutbox:
             {
                 "event_name": self._event_name,
                 "identifier": item.id,
-                "timestamp": item.occurred_at // 1000,
+                "timestamp": item.counts_at // 1000,
                 "payload": {"stripe_customer_id": item.customer_id, "value": str(item.value)},
             },
             item.key,
         )
 
+    async def _done(self, item: Claimed) -> None:
+        if await self._db.write(lambda conn: meters.done(conn, item, database_now(conn)), background=True):
+            self._metrics.meter_event("sent")
+
     async def _later(self, item: Claimed, error: StripeError, *, unsent: bool, answered: bool) -> None:
         wait = BACKOFF_SECONDS[min(item.tries, len(BACKOFF_SECONDS) - 1)] * 1000
-        await self._record(
+        await self._db.write(
             lambda conn: meters.later(
                 conn, item, str(error), database_now(conn) + wait, unsent=unsent, answered=answered
-            )
+            ),
+            background=True,
         )
+        self._metrics.meter_event("failed")
         log.warning("meter_event.later", entry_id=item.id, task=item.task, error=str(error))
 
     async def _give_up(self, item: Claimed, reason: str, now: int) -> None:
@@ -169,11 +132,9 @@ class MeterOutbox:
                 add_notice(conn, "meter_event_dead", text, now)
             return kept
 
-        await self._record(write)
+        if await self._db.write(write, background=True):
+            self._metrics.meter_event("dead")
         log.error("meter_event.dead", entry_id=item.id, organization_id=item.organization_id, reason=reason)
-
-    async def _record(self, fn: Callable[[Connection], bool]) -> None:
-        await self._db.write(fn, background=True)
 
 
 def _any_due(conn: Connection) -> bool:

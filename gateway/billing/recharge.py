@@ -1,8 +1,5 @@
 """Automatic recharge: charges the saved card once when prepaid credit falls below its threshold."""
 
-import asyncio
-import contextlib
-from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -12,7 +9,7 @@ from billing.stripe_client import CardDeclined, Stripe, StripeRefused, StripeUna
 from billing.stripe_customers import Recharge
 from billing.stripe_events import RECHARGE, credit_intent
 from billing.stripe_payments import CENT_MICROS
-from gateway.clock import Clock
+from gateway.background import Polling
 from gateway.db import Database
 from gateway.ids import new_id
 from gateway.jobs.settle import database_now
@@ -24,51 +21,16 @@ _LEASE_MS: Final = 120_000  # a charge is over in 20 s
 _BACKOFF_MS: Final = (10_000, 60_000, 300_000, 1_800_000, 3_600_000)
 _PROCESSING_MS: Final = 3_600_000
 _CLOCKS_MS: Final = 3_600_000  # how far our clock may be ahead of Stripe's
-_STOP_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class RechargeOptions:
-    """How often to look, in seconds."""
-
-    poll_seconds: float = 5.0
-
-
-class Recharges:
+class Recharges(Polling):
     """Opens recharges as rows, then carries them out. Any number of processes may run one."""
 
-    def __init__(
-        self, db: Database, clock: Clock, stripe: Stripe, options: RechargeOptions | None = None
-    ) -> None:
+    def __init__(self, db: Database, stripe: Stripe) -> None:
+        super().__init__(_POLL_SECONDS)
         self._db = db
-        self._clock = clock
         self._stripe = stripe
-        self._options = options or RechargeOptions()
-        self._stopping = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._ended.set()
-
-    async def run(self) -> None:
-        """Recharge until `stop`."""
-        self._ended.clear()
-        try:
-            while not self._stopping.is_set():
-                try:
-                    busy = await self.once()
-                except Exception:
-                    log.exception("recharge.failed")
-                    busy = False
-                if not busy:
-                    await self._rest()
-        finally:
-            self._ended.set()
-
-    async def stop(self) -> None:
-        """Begin no other; the recharge under way ends, or is left to its lease."""
-        self._stopping.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await self._ended.wait()
 
     async def once(self) -> bool:
         """Begin and carry out one recharge; False if there was nothing to do."""
@@ -84,13 +46,6 @@ class Recharges:
             return False
         await self._carry_out(item)
         return True
-
-    async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(self._options.poll_seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
     async def _carry_out(self, item: Recharge) -> None:
         try:

@@ -48,7 +48,7 @@ async def _usage(
     summaries = await stripe.usage_by_day(meter_id, who.customer_id, start // 1000, end // 1000)
 
     def read(conn: Connection) -> dict[int, int]:
-        return compare.captured_by_day(conn, who, start, end)
+        return compare.noted_by_day(conn, who, start, end)
 
     return compare.compare_usage(who, await db.read(read), summaries)
 

@@ -1,8 +1,8 @@
 """Credit, budgets and terms: what an organization may spend, and the operator's hand on it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from sqlalchemy import Connection, update
 
@@ -24,9 +24,11 @@ from gateway.billing.forms import (
 )
 from gateway.billing.included import grant_included
 from gateway.billing.view import (
+    LEDGER_COLUMNS,
     DeletedBudget,
     OrganizationTerms,
     Refund,
+    ledger_lines,
     public_balance,
     public_budget,
     public_credit,
@@ -44,8 +46,11 @@ from gateway.keys.store import PageQuery
 from gateway.keys.tables import organizations
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
+from gateway.usage.view import csv_text
 
 Json = dict[str, Any]
+_FILE_ENTRIES: Final = 500
+"""How many entries of a file are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +76,44 @@ class BillingService:
 
     async def ledger(self, principal: Principal, page: PageQuery) -> Page:
         """List the entries of the books."""
-        organization_id, costs = principal.organization_id, Scope.OPERATOR in principal.scopes
-        rows, more = await self._db.read(
-            lambda conn: store.ledger_page(conn, organization_id, page, costs=costs)
-        )
+        rows, more = await self._entries(principal, page)
         return Page([public_entry(entry, lines) for entry, lines in rows], more)
 
-    async def credits(self, principal: Principal, page: PageQuery) -> Page:
-        """List what the operator gave."""
-        organization_id = principal.organization_id
-        rows, more = await self._db.read(lambda conn: store.credits_page(conn, organization_id, page))
-        return Page([public_credit(row) for row in rows], more)
+    async def ledger_csv(
+        self, principal: Principal, after: str | None, *, descending: bool
+    ) -> AsyncIterator[str]:
+        """Every entry behind `after` as CSV, read as fast as it is taken. BadRequest for an unknown `after`."""
+        page = PageQuery(_FILE_ENTRIES, after, descending)
+        first = await self._entries(principal, page)  # what is wrong with it is told before the file begins
+
+        async def file() -> AsyncIterator[str]:
+            yield csv_text([LEDGER_COLUMNS])
+            rows, more = first
+            while rows:
+                yield csv_text(ledger_lines(rows))
+                if not more:
+                    return
+                rows, more = await self._entries(principal, replace(page, after=rows[-1][0].id))
+
+        return file()
+
+    async def _entries(self, principal: Principal, page: PageQuery) -> tuple[store.EntryRows, bool]:
+        organization_id, costs = principal.organization_id, Scope.OPERATOR in principal.scopes
+        return await self._db.read(lambda conn: store.ledger_page(conn, organization_id, page, costs=costs))
+
+    async def credits(self, principal: Principal, page: PageQuery, organization: str | None = None) -> Page:
+        """List what the operator gave; of another organization only to an operator."""
+        organization_id = organization or principal.organization_id
+        if organization_id != principal.organization_id:
+            principal.require(Scope.OPERATOR)
+
+        def read(conn: Connection) -> Page:
+            if organization is not None:
+                store.organization(conn, organization)
+            rows, more = store.credits_page(conn, organization_id, page)
+            return Page([public_credit(row) for row in rows], more)
+
+        return await self._db.read(read)
 
     def plans(self) -> list[Json]:
         """List the plans."""
@@ -109,8 +141,7 @@ class BillingService:
                 credit(conn, **common)
             else:
                 grant_credit(conn, expires_at=ends, **common)
-            rows, _ = store.credits_page(conn, organization_id, PageQuery(limit=1, descending=True))
-            answer = public_credit(next(row for row in rows if row.subject == subject))
+            answer = public_credit(store.credit(conn, subject))
             record(conn, claim, 200, answer, now)
             return answer
 

@@ -1,7 +1,7 @@
 """SQL over balances, entries, credits and budgets. Every statement is scoped by its organization."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, insert, select, tuple_, update
 
@@ -11,6 +11,14 @@ from billing.tables import balances, budget_periods, budgets, credit_lots, entri
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
+
+_CREDITS: Final = (
+    select(*entries.c, (-lines.c.amount).label("amount"), credit_lots.c.remaining, credit_lots.c.expires_at)
+    .join(lines, and_(lines.c.entry_id == entries.c.id, lines.c.account.in_(("equity", "promotion"))))
+    .outerjoin(credit_lots, credit_lots.c.id == entries.c.subject)
+)
+EntryRows = list[tuple[Any, list[tuple[str, int]]]]
+"""Entries, each with its lines (account, micro-USD)."""
 
 
 def balance(conn: Connection, organization_id: str) -> Any:
@@ -50,7 +58,7 @@ def is_refunded(conn: Connection, video_id: str) -> bool:
 
 def ledger_page(
     conn: Connection, organization_id: str, page: PageQuery, *, costs: bool
-) -> tuple[list[tuple[Any, list[tuple[str, int]]]], bool]:
+) -> tuple[EntryRows, bool]:
     """Entries with their lines, by time; what upstreams take only with `costs`: it is the operator's business."""
     where: ColumnElement[bool] = entries.c.organization_id == organization_id
     if not costs:
@@ -63,20 +71,16 @@ def ledger_page(
     return [(row, found[row.id]) for row in rows], more
 
 
-def credits_page(
-    conn: Connection, organization_id: str | None, page: PageQuery
-) -> tuple[Sequence[Any], bool]:
-    """What the operator gave, with what is left of the parts that end; None: to every organization."""
-    given = and_(lines.c.entry_id == entries.c.id, lines.c.amount > 0)
-    statement = (
-        select(*entries.c, lines.c.amount, credit_lots.c.remaining, credit_lots.c.expires_at)
-        .join(lines, given)
-        .outerjoin(credit_lots, credit_lots.c.id == entries.c.subject)
-    )
-    where: ColumnElement[bool] = entries.c.kind.in_(("credit", "grant"))
-    if organization_id is not None:
-        where = and_(where, entries.c.organization_id == organization_id)
-    return _page(conn, entries, statement, where, page)
+def credits_page(conn: Connection, organization_id: str, page: PageQuery) -> tuple[Sequence[Any], bool]:
+    """What the operator gave, with what is left of the parts that end."""
+    where = and_(entries.c.kind.in_(("credit", "grant")), entries.c.organization_id == organization_id)
+    return _page(conn, entries, _CREDITS, where, page)
+
+
+def credit(conn: Connection, subject: str) -> Any:
+    """Read what one grant gave."""
+    given = and_(entries.c.subject == subject, entries.c.kind.in_(("credit", "grant")))
+    return conn.execute(_CREDITS.where(given)).one()
 
 
 def budgets_page(conn: Connection, organization_id: str, page: PageQuery) -> tuple[Sequence[Any], bool]:

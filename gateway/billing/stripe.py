@@ -21,8 +21,9 @@ from billing.stripe_events import (
     receive,
     record_failure,
 )
+from billing.stripe_opening import begin
 from billing.stripe_payments import CENT_MICROS
-from billing.stripe_subscriptions import decide_suspension
+from billing.stripe_subscriptions import decide_suspension, invoiced_micros, subscription_of
 from billing.tables import balances
 from gateway.billing.stripe_account import Account, EventFailed, StripeNotConfigured, told_to_clients
 from gateway.billing.stripe_forms import CheckoutForm, PortalForm, RechargeForm
@@ -150,9 +151,10 @@ class StripeService:
             customer = await self._account.customer(organization_id)
         card = await self._card(organization_id)
         with told_to_clients():
-            found = await self._running(customer, organization_id)
+            row: Any = await self._account.known(organization_id)
+            found = await self._running(row)
+            invoiced = await self._invoiced(customer, found)
             if found is None:
-                row: Any = await self._account.known(organization_id)
                 key = customers.key_of("subscription", row.creation_key, row.subscription_id or "")
                 found = await stripe.create_subscription(
                     {
@@ -163,7 +165,7 @@ class StripeService:
                     },
                     key,
                 )
-        return await self._subscribed(organization_id, found, claim)
+        return await self._subscribed(organization_id, found, invoiced, claim)
 
     async def receive(self, body: bytes, signature: str | None) -> Json:
         """Take in one webhook request. BadRequest for what Stripe did not sign; 500 for what must come again."""
@@ -199,14 +201,32 @@ class StripeService:
             )
         return card
 
-    async def _running(self, customer_id: str, organization_id: str) -> Json | None:
-        async for each in self._account.stripe.every("subscriptions", customer=customer_id, status="all"):
-            ours = (each.get("metadata") or {}).get("organization_id") == organization_id
+    async def _running(self, row: Any) -> Json | None:
+        """Find the subscription that runs: the one that is known here, or one whose beginning was not heard of."""
+        found = None
+        async for each in self._account.stripe.every("subscriptions", customer=row.customer_id, status="all"):
+            ours = (each.get("metadata") or {}).get("organization_id") == row.organization_id
             if ours and each["status"] in _LIVE:
-                return each
-        return None
+                found = each if found is None or each["id"] == row.subscription_id else found
+        return found
 
-    async def _subscribed(self, organization_id: str, subscription: Json, claim: Claim | None) -> Json:
+    async def _invoiced(self, customer_id: str, running: Json | None) -> int:
+        """What subscriptions' invoices carry so far. BadRequest while one of an ended subscription may still change."""
+        total = 0
+        async for invoice in self._account.stripe.every("invoices", customer=customer_id):
+            of = subscription_of(invoice)
+            if of is not None and invoice["status"] == "draft" and (running is None or of != running["id"]):
+                raise BadRequest(
+                    "The last invoice of the subscription that ended is still a draft at Stripe; try again "
+                    "when it is final.",
+                    code="invoice_not_final",
+                )
+            total += 0 if of is None else invoiced_micros(invoice)
+        return total
+
+    async def _subscribed(
+        self, organization_id: str, subscription: Json, invoiced: int, claim: Claim | None
+    ) -> Json:
         now = self._clock.now_ms()
         answer = {
             "object": "billing.subscription",
@@ -214,16 +234,16 @@ class StripeService:
             "status": subscription["status"],
         }
 
-        def write(conn: Connection) -> None:
-            row = customers.find(conn, organization_id)
-            if row is None or row.subscription_id != subscription["id"]:
-                customers.set_subscription(
-                    conn, organization_id, subscription["id"], subscription["status"], now
-                )
+        def write(conn: Connection) -> int | None:
+            opening = begin(conn, organization_id, subscription, invoiced, now)
+            if opening is not None:
                 decide_suspension(conn, organization_id)
             record(conn, claim, 200, answer, now)
+            return opening
 
-        await self._db.write(write)
+        opening = await self._db.write(write)
+        if opening is not None:
+            log.info("stripe.subscribed", organization_id=organization_id, opening_micros=opening)
         return answer
 
     async def _listed(

@@ -1,12 +1,16 @@
 """Public JSON of balances, entries, credit, budgets and plans. Money is USD as text, times are Unix seconds."""
 
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from billing.budgets import period_end, seconds_text
-from billing.money import format_usd
+from billing.money import format_usd, to_decimal
 from billing.plans import Plan
+from gateway.usage.view import iso
+
+LEDGER_COLUMNS: Final = ("created_at", "id", "type", "subject", "account", "amount", "currency", "memo")
 
 
 class _Answer(BaseModel):
@@ -167,6 +171,22 @@ def public_entry(entry: Any, lines: list[tuple[str, int]]) -> dict[str, Any]:
         lines=[LedgerLine(account=account, amount=format_usd(amount)) for account, amount in lines],
         memo=entry.memo,
     ).model_dump()
+
+
+def ledger_lines(entries: Iterable[tuple[Any, list[tuple[str, int]]]]) -> Iterable[Sequence[object]]:
+    """CSV rows in the order of LEDGER_COLUMNS: one per line of an entry."""
+    for entry, lines in entries:
+        for account, amount in lines:
+            yield (
+                iso(entry.created_at),
+                entry.id,
+                entry.kind,
+                entry.subject,
+                account,
+                to_decimal(amount),
+                "USD",
+                entry.memo,
+            )
 
 
 def public_credit(row: Any) -> dict[str, Any]:

@@ -1,19 +1,19 @@
 """/v1/billing: balance, ledger, credit, budgets and plans; /v1/organizations/{id}: the operator's terms."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, Request, Response, delete, get, post
 from litestar.di import NamedDependency, Provide
-from litestar.params import PathParameter
+from litestar.params import PathParameter, QueryParameter
 
 from gateway.billing import forms, view
-from gateway.billing.service import BillingService, Page
-from gateway.http.accept import Json, accept
+from gateway.billing.service import BillingService
+from gateway.errors import BadRequest
+from gateway.http.accept import ACCEPT, Accept, Json
 from gateway.http.auth import requires
+from gateway.http.csv_answer import CSV, Form, csv_answer, provide_csv_form
 from gateway.http.openapi import documented
-from gateway.http.pagination import PageRequest, list_envelope, provide_page
-from gateway.idempotency.service import Idempotency
+from gateway.http.pagination import PAGE, PageRequest, listed
 from gateway.keys.service import KeyService
 from gateway.keys.store import PageQuery
 from gateway.principal import Principal, Scope
@@ -21,8 +21,13 @@ from gateway.principal import Principal, Scope
 AnyRequest = Request[Any, Any, Any]
 BudgetId = Annotated[str, PathParameter(description="The budget's id.", max_length=64)]
 OrganizationId = Annotated[str, PathParameter(description="The organization's id.", max_length=64)]
+Payer = Annotated[
+    str | None,
+    QueryParameter(
+        min_length=1, max_length=64, description="Of another organization than your own: operators only."
+    ),
+]
 
-_PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
 _READ: Final = requires(Scope.BILLING_READ)
 _WRITE: Final = requires(Scope.BILLING_WRITE)
 _OPERATOR: Final = requires(Scope.OPERATOR)
@@ -32,15 +37,12 @@ def _query(page: PageRequest) -> PageQuery:
     return PageQuery(page.limit, page.after, page.descending)
 
 
-def _listed(page: Page) -> Json:
-    return list_envelope(page.data, has_more=page.has_more)
-
-
 class BillingController(Controller):
     """What an organization can spend and has spent."""
 
     path = "/v1/billing"
     tags = ["billing"]
+    dependencies = ACCEPT
 
     @get(
         "/balance",
@@ -57,23 +59,30 @@ class BillingController(Controller):
     @get(
         "/ledger",
         opt=_READ,
-        dependencies=_PAGE,
-        operation_class=documented(answer=view.LedgerList),
+        dependencies={**PAGE, "chosen": Provide(provide_csv_form, sync_to_thread=False)},
+        operation_class=documented(answer=view.LedgerList, media=(CSV,)),
         summary="List ledger entries",
     )
     async def ledger(
         self,
+        request: AnyRequest,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
         page: NamedDependency[PageRequest],
-    ) -> Json:
-        """List every step of the books: holds, captures, releases, credit."""
-        return _listed(await billing.ledger(principal, _query(page)))
+        chosen: NamedDependency[Form],
+    ) -> Response[Any]:
+        """List every step of the books: holds, captures, releases, credit; as CSV one row per line of an entry."""
+        if chosen == "json":
+            return Response(listed(await billing.ledger(principal, _query(page))))
+        if "limit" in request.query_params:
+            raise BadRequest("A file has the whole list: leave out 'limit'.", param="limit")
+        lines = await billing.ledger_csv(principal, page.after, descending=page.descending)
+        return csv_answer(lines, "ledger")
 
     @get(
         "/credits",
         opt=_READ,
-        dependencies=_PAGE,
+        dependencies=PAGE,
         operation_class=documented(answer=view.CreditList),
         summary="List credits",
     )
@@ -82,9 +91,10 @@ class BillingController(Controller):
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
         page: NamedDependency[PageRequest],
+        organization: Payer = None,
     ) -> Json:
         """List the credit that the operator gave."""
-        return _listed(await billing.credits(principal, _query(page)))
+        return listed(await billing.credits(principal, _query(page), organization))
 
     @post(
         "/credits",
@@ -95,18 +105,12 @@ class BillingController(Controller):
     )
     async def grant_credit(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Give an organization credit; with `expires_at` it is promotional."""
-        return await accept(
-            request,
-            idempotency,
-            forms.CreditForm,
-            lambda form, claim: billing.give_credit(principal, form, claim),
-        )
+        return await accept(forms.CreditForm, lambda form, claim: billing.give_credit(principal, form, claim))
 
     @post(
         "/adjustments",
@@ -117,18 +121,12 @@ class BillingController(Controller):
     )
     async def adjust_credit(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Correct an organization's paid credit, up or down."""
-        return await accept(
-            request,
-            idempotency,
-            forms.AdjustmentForm,
-            lambda form, claim: billing.correct(principal, form, claim),
-        )
+        return await accept(forms.AdjustmentForm, lambda form, claim: billing.correct(principal, form, claim))
 
     @post(
         "/refunds",
@@ -139,23 +137,17 @@ class BillingController(Controller):
     )
     async def refund(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Give back what a video was charged, or a part of it."""
-        return await accept(
-            request,
-            idempotency,
-            forms.RefundForm,
-            lambda form, claim: billing.refund(principal, form, claim),
-        )
+        return await accept(forms.RefundForm, lambda form, claim: billing.refund(principal, form, claim))
 
     @get(
         "/budgets",
         opt=_READ,
-        dependencies=_PAGE,
+        dependencies=PAGE,
         operation_class=documented(answer=view.BudgetList),
         summary="List budgets",
     )
@@ -166,7 +158,7 @@ class BillingController(Controller):
         page: NamedDependency[PageRequest],
     ) -> Json:
         """List the budgets in force and what is used of them."""
-        return _listed(await billing.list_budgets(principal, _query(page)))
+        return listed(await billing.list_budgets(principal, _query(page)))
 
     @post(
         "/budgets",
@@ -177,17 +169,13 @@ class BillingController(Controller):
     )
     async def create_budget(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Limit what the organization, a project, a key or an end user may spend in a UTC day or month."""
         return await accept(
-            request,
-            idempotency,
-            forms.BudgetForm,
-            lambda form, claim: billing.create_budget(principal, form, claim),
+            forms.BudgetForm, lambda form, claim: billing.create_budget(principal, form, claim)
         )
 
     @post(
@@ -199,18 +187,14 @@ class BillingController(Controller):
     )
     async def change_budget(
         self,
-        request: AnyRequest,
         budget_id: BudgetId,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Give a budget another amount, or make it hard or soft."""
         return await accept(
-            request,
-            idempotency,
-            forms.BudgetChanges,
-            lambda form, claim: billing.change_budget(principal, budget_id, form, claim),
+            forms.BudgetChanges, lambda form, claim: billing.change_budget(principal, budget_id, form, claim)
         )
 
     @delete(
@@ -247,6 +231,7 @@ class OrganizationTermsController(Controller):
     path = "/v1/organizations/{organization_id:str}"
     tags = ["organization"]
     opt = _OPERATOR
+    dependencies = ACCEPT
 
     @get(
         operation_class=documented(answer=view.OrganizationTerms),
@@ -269,18 +254,15 @@ class OrganizationTermsController(Controller):
     async def modify_organization(
         self,
         *,
-        request: AnyRequest,
         organization_id: OrganizationId,
         principal: NamedDependency[Principal],
         billing: NamedDependency[BillingService],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Change an organization's name, plan, margin, way to pay, credit limit, or suspend it."""
         try:
             return await accept(
-                request,
-                idempotency,
                 forms.TermsForm,
                 lambda form, claim: billing.change_terms(principal, organization_id, form, claim),
             )

@@ -1,28 +1,24 @@
 """/v1/billing/checkout, portal, invoices, receipts, recharge, subscription; Stripe's webhook."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from litestar import Controller, Request, get, post
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 
-from billing.stripe_client import Page
 from gateway.billing import stripe_forms as forms
 from gateway.billing.stripe import StripeService
 from gateway.errors import BadRequest
-from gateway.http.accept import accept
+from gateway.http.accept import ACCEPT, Accept
 from gateway.http.auth import requires
 from gateway.http.body import read_raw
 from gateway.http.openapi import documented
-from gateway.http.pagination import PageRequest, list_envelope, provide_page
-from gateway.idempotency.service import Idempotency
+from gateway.http.pagination import PAGE, PageRequest, listed
 from gateway.principal import Principal, Scope
 
 Json = dict[str, Any]
 AnyRequest = Request[Any, Any, Any]
 
 _EVENT_BYTES: Final = 1024 * 1024
-_PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
 _READ: Final = requires(Scope.BILLING_READ)
 _WRITE: Final = requires(Scope.BILLING_WRITE)
 
@@ -33,16 +29,12 @@ def _newest_first(page: PageRequest) -> PageRequest:
     return page
 
 
-def _listed(page: Page) -> Json:
-    return list_envelope(page.data, has_more=page.has_more)
-
-
 class StripeController(Controller):
     """What an organization pays and how, collected by Stripe."""
 
     path = "/v1/billing"
     tags = ["billing"]
-    dependencies = _PAGE
+    dependencies = {**PAGE, **ACCEPT}
 
     @post(
         "/checkout",
@@ -53,18 +45,14 @@ class StripeController(Controller):
     )
     async def checkout(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         stripe: NamedDependency[StripeService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Answer the page where the top-up is paid. The balance grows when Stripe reports the payment."""
         organization = principal.organization_id
         return await accept(
-            request,
-            idempotency,
-            forms.CheckoutForm,
-            lambda form, claim: stripe.checkout(organization, form, claim),
+            forms.CheckoutForm, lambda form, claim: stripe.checkout(organization, form, claim)
         )
 
     @post(
@@ -76,19 +64,13 @@ class StripeController(Controller):
     )
     async def portal(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         stripe: NamedDependency[StripeService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Answer a link to Stripe's portal, good for a short time: cards, invoices, subscription."""
         organization = principal.organization_id
-        return await accept(
-            request,
-            idempotency,
-            forms.PortalForm,
-            lambda form, claim: stripe.portal(organization, form, claim),
-        )
+        return await accept(forms.PortalForm, lambda form, claim: stripe.portal(organization, form, claim))
 
     @get(
         "/invoices",
@@ -104,7 +86,7 @@ class StripeController(Controller):
     ) -> Json:
         """List the invoices of postpaid usage, newest first."""
         wanted = _newest_first(page)
-        return _listed(await stripe.invoices(principal.organization_id, wanted.limit, wanted.after))
+        return listed(await stripe.invoices(principal.organization_id, wanted.limit, wanted.after))
 
     @get(
         "/receipts",
@@ -120,7 +102,7 @@ class StripeController(Controller):
     ) -> Json:
         """List payments with their receipts, newest first."""
         wanted = _newest_first(page)
-        return _listed(await stripe.receipts(principal.organization_id, wanted.limit, wanted.after))
+        return listed(await stripe.receipts(principal.organization_id, wanted.limit, wanted.after))
 
     @get(
         "/recharge",
@@ -143,18 +125,14 @@ class StripeController(Controller):
     )
     async def set_recharge(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         stripe: NamedDependency[StripeService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Charge the saved card when the credit falls below the threshold; needs a saved card."""
         organization = principal.organization_id
         return await accept(
-            request,
-            idempotency,
-            forms.RechargeForm,
-            lambda form, claim: stripe.set_recharge(organization, form, claim),
+            forms.RechargeForm, lambda form, claim: stripe.set_recharge(organization, form, claim)
         )
 
     @post(
@@ -166,18 +144,14 @@ class StripeController(Controller):
     )
     async def subscription(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         stripe: NamedDependency[StripeService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Subscribe a postpaid organization to metered usage, with the saved card."""
         organization = principal.organization_id
         return await accept(
-            request,
-            idempotency,
-            forms.SubscriptionForm,
-            lambda _form, claim: stripe.subscribe(organization, claim),
+            forms.SubscriptionForm, lambda _form, claim: stripe.subscribe(organization, claim)
         )
 
     @post(

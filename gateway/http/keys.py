@@ -1,21 +1,19 @@
 """/v1/organization/projects and their api_keys, by OpenAI's admin conventions; /v1/organizations for the operator."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 from litestar import Controller, Request, delete, get, post
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from litestar.params import PathParameter, QueryParameter
 from pydantic import BaseModel
 
-from gateway.http.accept import accept
+from gateway.http.accept import ACCEPT, Accept
 from gateway.http.auth import requires
 from gateway.http.openapi import documented
-from gateway.http.pagination import PageRequest, list_envelope, provide_page
-from gateway.idempotency.service import Idempotency
+from gateway.http.pagination import PAGE, PageRequest, listed
 from gateway.keys import view
 from gateway.keys.forms import KeyChanges, KeyForm, NameForm, NoFields, OrganizationForm
-from gateway.keys.service import KeyService, Page
+from gateway.keys.service import KeyService
 from gateway.keys.store import PageQuery
 from gateway.principal import Principal, Scope
 
@@ -26,15 +24,9 @@ ProjectId = Annotated[str, PathParameter(description="The project's id.", max_le
 IncludeArchived = Annotated[bool, QueryParameter(description="Whether to list archived projects too.")]
 KeyId = Annotated[str, PathParameter(description="The key's id.", max_length=64)]
 
-_PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
-
 
 def _query(page: PageRequest) -> PageQuery:
     return PageQuery(page.limit, page.after, page.descending)
-
-
-def _listed(page: Page) -> Json:
-    return list_envelope(page.data, has_more=page.has_more)
 
 
 class OrganizationsController(Controller):
@@ -43,7 +35,7 @@ class OrganizationsController(Controller):
     path = "/v1/organizations"
     tags = ["organization"]
     opt = requires(Scope.OPERATOR)
-    dependencies = _PAGE
+    dependencies = {**PAGE, **ACCEPT}
 
     @post(
         status_code=200,
@@ -52,17 +44,13 @@ class OrganizationsController(Controller):
     )
     async def create_organization(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Make an organization with a first project. Send X-Onereel-Project to act in it."""
         return await accept(
-            request,
-            idempotency,
-            OrganizationForm,
-            lambda form, claim: keys.create_organization(principal, form, claim),
+            OrganizationForm, lambda form, claim: keys.create_organization(principal, form, claim)
         )
 
     @get(operation_class=documented(answer=view.OrganizationList), summary="List organizations")
@@ -73,7 +61,7 @@ class OrganizationsController(Controller):
         page: NamedDependency[PageRequest],
     ) -> Json:
         """List every organization."""
-        return _listed(await keys.list_organizations(principal, _query(page)))
+        return listed(await keys.list_organizations(principal, _query(page)))
 
 
 class ProjectsController(Controller):
@@ -82,7 +70,7 @@ class ProjectsController(Controller):
     path = "/v1/organization/projects"
     tags = ["organization"]
     opt = requires(Scope.ORGANIZATION)
-    dependencies = _PAGE
+    dependencies = {**PAGE, **ACCEPT}
 
     @post(
         status_code=200,
@@ -91,15 +79,12 @@ class ProjectsController(Controller):
     )
     async def create_project(
         self,
-        request: AnyRequest,
         principal: NamedDependency[Principal],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Make a project."""
-        return await accept(
-            request, idempotency, NameForm, lambda form, claim: keys.create_project(principal, form, claim)
-        )
+        return await accept(NameForm, lambda form, claim: keys.create_project(principal, form, claim))
 
     @get(operation_class=documented(answer=view.ProjectList), summary="List projects")
     async def list_projects(
@@ -110,7 +95,7 @@ class ProjectsController(Controller):
         include_archived: IncludeArchived = False,
     ) -> Json:
         """List the projects that are open, and the archived ones if asked for."""
-        return _listed(await keys.list_projects(principal, _query(page), archived=include_archived))
+        return listed(await keys.list_projects(principal, _query(page), archived=include_archived))
 
     @get("/{project_id:str}", operation_class=documented(answer=view.Project), summary="Retrieve a project")
     async def retrieve_project(
@@ -130,18 +115,14 @@ class ProjectsController(Controller):
     )
     async def modify_project(
         self,
-        request: AnyRequest,
         project_id: ProjectId,
         principal: NamedDependency[Principal],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Give a project another name."""
         return await accept(
-            request,
-            idempotency,
-            NameForm,
-            lambda form, claim: keys.rename_project(principal, project_id, form, claim),
+            NameForm, lambda form, claim: keys.rename_project(principal, project_id, form, claim)
         )
 
     @post(
@@ -152,19 +133,13 @@ class ProjectsController(Controller):
     )
     async def archive_project(
         self,
-        request: AnyRequest,
         project_id: ProjectId,
         principal: NamedDependency[Principal],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Close a project for good; its keys stop working."""
-        return await accept(
-            request,
-            idempotency,
-            NoFields,
-            lambda _form, claim: keys.archive_project(principal, project_id, claim),
-        )
+        return await accept(NoFields, lambda _form, claim: keys.archive_project(principal, project_id, claim))
 
 
 class ApiKeysController(Controller):
@@ -173,7 +148,7 @@ class ApiKeysController(Controller):
     path = "/v1/organization/projects/{project_id:str}/api_keys"
     tags = ["organization"]
     opt = requires(Scope.ORGANIZATION)
-    dependencies = _PAGE
+    dependencies = {**PAGE, **ACCEPT}
 
     @post(
         status_code=200,
@@ -182,19 +157,13 @@ class ApiKeysController(Controller):
     )
     async def create_key(
         self,
-        request: AnyRequest,
         project_id: ProjectId,
         principal: NamedDependency[Principal],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Make a key. Its `value` is shown this once; a replay with the same Idempotency-Key has null there."""
-        return await accept(
-            request,
-            idempotency,
-            KeyForm,
-            lambda form, claim: keys.create_key(principal, project_id, form, claim),
-        )
+        return await accept(KeyForm, lambda form, claim: keys.create_key(principal, project_id, form, claim))
 
     @get(operation_class=documented(answer=view.ProjectApiKeyList), summary="List API keys")
     async def list_keys(
@@ -205,7 +174,7 @@ class ApiKeysController(Controller):
         page: NamedDependency[PageRequest],
     ) -> Json:
         """List keys, redacted."""
-        return _listed(await keys.list_keys(principal, project_id, _query(page)))
+        return listed(await keys.list_keys(principal, project_id, _query(page)))
 
     @get(
         "/{key_id:str}", operation_class=documented(answer=view.ProjectApiKey), summary="Retrieve an API key"
@@ -228,20 +197,16 @@ class ApiKeysController(Controller):
     )
     async def modify_key(
         self,
-        request: AnyRequest,
         *,
         project_id: ProjectId,
         key_id: KeyId,
         principal: NamedDependency[Principal],
         keys: NamedDependency[KeyService],
-        idempotency: NamedDependency[Idempotency],
+        accept: NamedDependency[Accept],
     ) -> Json:
         """Change the fields that are sent; null lifts a limit. Holds within a second in every process."""
         return await accept(
-            request,
-            idempotency,
-            KeyChanges,
-            lambda changes, claim: keys.update_key(principal, project_id, key_id, changes, claim),
+            KeyChanges, lambda changes, claim: keys.update_key(principal, project_id, key_id, changes, claim)
         )
 
     @delete(

@@ -1,9 +1,10 @@
 """Lists as OpenAI pages them: `limit`, `after`, `order` in, one envelope out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
+from litestar.di import Provide
 from litestar.params import QueryParameter
 
 from gateway.errors import BadRequest
@@ -41,6 +42,10 @@ def provide_page(
     return PageRequest(limit, after, newest_first(order))
 
 
+PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
+"""The `dependencies` of a list."""
+
+
 def newest_first(order: str) -> bool:
     """Read the parameter `order`."""
     if order not in _ORDERS:
@@ -57,3 +62,22 @@ def list_envelope(data: Sequence[dict[str, Any]], *, has_more: bool) -> dict[str
         "last_id": data[-1]["id"] if data else None,
         "has_more": has_more and bool(data),
     }
+
+
+class Listed(Protocol):
+    """What a service answers for a list."""
+
+    @property
+    def data(self) -> Sequence[dict[str, Any]]:
+        """The objects of the page."""
+        ...
+
+    @property
+    def has_more(self) -> bool:
+        """Whether others follow."""
+        ...
+
+
+def listed(page: Listed) -> dict[str, Any]:
+    """Wrap a service's page."""
+    return list_envelope(page.data, has_more=page.has_more)

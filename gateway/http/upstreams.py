@@ -1,22 +1,20 @@
 """/v1/upstreams: the operator's accounts at providers."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-from litestar import Controller, Request, delete, get, post
+from litestar import Controller, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import PathParameter
 
-from gateway.http.accept import Json, accept
+from gateway.http.accept import ACCEPT, Accept, Json
 from gateway.http.auth import requires
 from gateway.http.openapi import documented
-from gateway.idempotency.service import Idempotency
 from gateway.keys.forms import NoFields
 from gateway.principal import Scope
 from gateway.upstreams import view
 from gateway.upstreams.forms import CredentialForm, PauseForm, UpstreamChanges, UpstreamForm
 from gateway.upstreams.service import UpstreamService
 
-AnyRequest = Request[Any, Any, Any]
 Upstreams = NamedDependency[UpstreamService]
 Name = Annotated[str, PathParameter(description="The upstream's name.", max_length=100)]
 
@@ -30,6 +28,7 @@ class UpstreamsController(Controller):
     path = "/v1/upstreams"
     tags = ["upstreams"]
     opt = requires(Scope.OPERATOR)
+    dependencies = ACCEPT
 
     @get(operation_class=documented(answer=view.UpstreamList), summary="List upstreams")
     async def list_upstreams(self, upstreams: Upstreams) -> Json:
@@ -41,11 +40,9 @@ class UpstreamsController(Controller):
         operation_class=documented(body=UpstreamForm, answer=view.Upstream),
         summary="Add an upstream",
     )
-    async def create_upstream(
-        self, request: AnyRequest, upstreams: Upstreams, idempotency: NamedDependency[Idempotency]
-    ) -> Json:
+    async def create_upstream(self, upstreams: Upstreams, accept: NamedDependency[Accept]) -> Json:
         """Offer the models of an account. Holds within a second in every process."""
-        return await accept(request, idempotency, UpstreamForm, upstreams.create)
+        return await accept(UpstreamForm, upstreams.create)
 
     @post("/check", status_code=200, operation_class=_CHECKED, summary="Check every upstream")
     async def check_upstreams(self, upstreams: Upstreams) -> Json:
@@ -64,12 +61,10 @@ class UpstreamsController(Controller):
         summary="Modify an upstream",
     )
     async def modify_upstream(
-        self, request: AnyRequest, name: Name, upstreams: Upstreams, idempotency: NamedDependency[Idempotency]
+        self, name: Name, upstreams: Upstreams, accept: NamedDependency[Accept]
     ) -> Json:
         """Change the fields that are sent of a stored upstream; null takes one back."""
-        return await accept(
-            request, idempotency, UpstreamChanges, lambda form, claim: upstreams.update(name, form, claim)
-        )
+        return await accept(UpstreamChanges, lambda form, claim: upstreams.update(name, form, claim))
 
     @delete(
         "/{name:str}",
@@ -88,12 +83,10 @@ class UpstreamsController(Controller):
         summary="Rotate a credential",
     )
     async def rotate_credential(
-        self, request: AnyRequest, name: Name, upstreams: Upstreams, idempotency: NamedDependency[Idempotency]
+        self, name: Name, upstreams: Upstreams, accept: NamedDependency[Accept]
     ) -> Json:
         """Use a new credential from now on; videos that run are fetched with the one they began with."""
-        return await accept(
-            request, idempotency, CredentialForm, lambda form, claim: upstreams.rotate(name, form, claim)
-        )
+        return await accept(CredentialForm, lambda form, claim: upstreams.rotate(name, form, claim))
 
     @post(
         "/{name:str}/pause",
@@ -101,22 +94,16 @@ class UpstreamsController(Controller):
         operation_class=documented(body=PauseForm, answer=view.Upstream),
         summary="Pause an upstream",
     )
-    async def pause_upstream(
-        self, request: AnyRequest, name: Name, upstreams: Upstreams, idempotency: NamedDependency[Idempotency]
-    ) -> Json:
+    async def pause_upstream(self, name: Name, upstreams: Upstreams, accept: NamedDependency[Accept]) -> Json:
         """Send nothing new there until it is resumed."""
-        return await accept(
-            request, idempotency, PauseForm, lambda form, claim: upstreams.pause(name, form, claim)
-        )
+        return await accept(PauseForm, lambda form, claim: upstreams.pause(name, form, claim))
 
     @post("/{name:str}/resume", status_code=200, operation_class=_SHOWN, summary="Resume an upstream")
     async def resume_upstream(
-        self, request: AnyRequest, name: Name, upstreams: Upstreams, idempotency: NamedDependency[Idempotency]
+        self, name: Name, upstreams: Upstreams, accept: NamedDependency[Accept]
     ) -> Json:
         """Send videos there again: ends a pause, whoever made it, and closes the breaker."""
-        return await accept(
-            request, idempotency, NoFields, lambda _form, claim: upstreams.resume(name, claim)
-        )
+        return await accept(NoFields, lambda _form, claim: upstreams.resume(name, claim))
 
     @post("/{name:str}/check", status_code=200, operation_class=_CHECKED, summary="Check an upstream")
     async def check_upstream(self, name: Name, upstreams: Upstreams) -> Json:

@@ -1,23 +1,15 @@
 """/v1/organization/usage/videos and /v1/organization/costs: OpenAI's buckets, CSV, FOCUS."""
 
-from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
 
 from litestar import Controller, Response, get
 from litestar.di import NamedDependency, Provide
-from litestar.response import Stream
 from pydantic import BaseModel, ConfigDict
 
 from gateway.http.auth import requires
+from gateway.http.csv_answer import CSV, Form, csv_answer, provide_csv_form, provide_focus_form
 from gateway.http.openapi import documented
-from gateway.http.usage_parameters import (
-    CSV,
-    Form,
-    provide_costs,
-    provide_costs_form,
-    provide_usage,
-    provide_usage_form,
-)
+from gateway.http.usage_parameters import ASKED_COSTS, ASKED_USAGE
 from gateway.principal import Principal, Scope
 from gateway.usage.query import Asked
 from gateway.usage.service import UsageService
@@ -115,8 +107,8 @@ class UsageController(Controller):
     @get(
         "/videos",
         dependencies={
-            "asked": Provide(provide_usage, sync_to_thread=False),
-            "chosen": Provide(provide_usage_form, sync_to_thread=False),
+            **ASKED_USAGE,
+            "chosen": Provide(provide_csv_form, sync_to_thread=False),
         },
         operation_class=documented(answer=UsagePage, media=(CSV,)),
         summary="Videos per bucket",
@@ -130,7 +122,7 @@ class UsageController(Controller):
     ) -> Response[Any]:
         """Count videos by when they ended, and the seconds that were billed."""
         if chosen == "csv":
-            return table(usage.usage_csv(principal, asked), "usage")
+            return csv_answer(usage.usage_csv(principal, asked), "usage")
         return Response(await usage.usage_page(principal, asked), media_type=JSON)
 
 
@@ -143,8 +135,8 @@ class CostsController(Controller):
 
     @get(
         dependencies={
-            "asked": Provide(provide_costs, sync_to_thread=False),
-            "chosen": Provide(provide_costs_form, sync_to_thread=False),
+            **ASKED_COSTS,
+            "chosen": Provide(provide_focus_form, sync_to_thread=False),
         },
         operation_class=documented(answer=CostPage, media=(CSV,)),
         summary="Costs per bucket",
@@ -158,13 +150,7 @@ class CostsController(Controller):
     ) -> Response[Any]:
         """Add up what was charged; format=focus answers with the columns of FOCUS 1.2."""
         if chosen == "csv":
-            return table(usage.costs_csv(principal, asked), "costs")
+            return csv_answer(usage.costs_csv(principal, asked), "costs")
         if chosen == "focus":
-            return table(await usage.costs_focus(principal, asked), "costs-focus")
+            return csv_answer(await usage.costs_focus(principal, asked), "costs-focus")
         return Response(await usage.costs_page(principal, asked), media_type=JSON)
-
-
-def table(lines: AsyncIterator[str], name: str) -> Stream:
-    """Send a CSV file as it is read."""
-    headers = {"content-disposition": f'attachment; filename="{name}.csv"', "cache-control": "no-store"}
-    return Stream(lines, media_type=CSV, headers=headers)

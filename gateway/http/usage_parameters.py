@@ -1,17 +1,16 @@
 """Query parameters of usage and costs: OpenAI's names; lists repeated, as name[], or separated by commas."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any, Final
 
 from litestar import Request
+from litestar.di import NamedDependency, Provide
 from litestar.params import QueryParameter
 
-from gateway.errors import BadRequest
 from gateway.usage.query import COSTS, LATEST, MOST_VALUES, USAGE, Asked, Report
 
 AnyRequest = Request[Any, Any, Any]
-Form = Literal["json", "csv", "focus"]
-CSV: Final = "text/csv"
 
 _LIST_LENGTH: Final = 2000
 StartTime = Annotated[
@@ -43,18 +42,11 @@ def _width(report: Report) -> Any:
     )
 
 
-def _form(*names: str) -> Any:
-    return QueryParameter(
-        name="format", description="json, or a file of the whole range.", schema_extra={"enum": list(names)}
-    )
-
-
-def provide_usage(
+def _provide_common(
     request: AnyRequest,
     *,
     start_time: StartTime,
     end_time: EndTime = None,
-    bucket_width: Annotated[str, _width(USAGE)] = "1d",
     group_by: GroupBy = None,
     project_ids: Values = None,
     api_key_ids: Values = None,
@@ -63,7 +55,7 @@ def provide_usage(
     limit: Limit = None,
     page: PageCursor = None,
 ) -> Asked:
-    """Read what /v1/organization/usage/videos is asked: the dependency `asked`."""
+    """Read what both reports are asked: the dependency `common`."""
     lists = {
         "group_by": group_by,
         "project_ids": project_ids,
@@ -71,59 +63,37 @@ def provide_usage(
         "models": models,
         "user_ids": user_ids,
     }
-    return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
+    return Asked(start_time, end_time, limit=limit, page=page, lists=join_lists(request, lists))
 
 
-def provide_costs(
+def _provide_usage(
+    common: NamedDependency[Asked], bucket_width: Annotated[str, _width(USAGE)] = "1d"
+) -> Asked:
+    return replace(common, bucket_width=bucket_width)
+
+
+def _provide_costs(
     request: AnyRequest,
-    *,
-    start_time: StartTime,
-    end_time: EndTime = None,
+    common: NamedDependency[Asked],
     bucket_width: Annotated[str, _width(COSTS)] = "1d",
-    group_by: GroupBy = None,
-    project_ids: Values = None,
-    api_key_ids: Values = None,
-    models: Values = None,
-    user_ids: Values = None,
     line_items: Values = None,
-    limit: Limit = None,
-    page: PageCursor = None,
 ) -> Asked:
-    """Read what /v1/organization/costs is asked: the dependency `asked`."""
-    lists = {
-        "group_by": group_by,
-        "project_ids": project_ids,
-        "api_key_ids": api_key_ids,
-        "models": models,
-        "user_ids": user_ids,
-        "line_items": line_items,
+    lists = {**(common.lists or {}), **join_lists(request, {"line_items": line_items})}
+    return replace(common, bucket_width=bucket_width, lists=lists)
+
+
+def _asked(provider: Callable[..., Asked]) -> dict[str, Provide]:
+    return {
+        "common": Provide(_provide_common, sync_to_thread=False),
+        "asked": Provide(provider, sync_to_thread=False),
     }
-    return Asked(start_time, end_time, bucket_width, limit, page, join_lists(request, lists))
 
 
-def provide_usage_form(request: AnyRequest, form: Annotated[str | None, _form("json", "csv")] = None) -> Form:
-    """Read the form of the answer: the dependency `chosen`."""
-    return _chosen(request, form, ("json", "csv"))
+ASKED_USAGE: Final = _asked(_provide_usage)
+"""The dependencies by which /v1/organization/usage/videos gets `asked`."""
 
-
-def provide_costs_form(
-    request: AnyRequest, form: Annotated[str | None, _form("json", "csv", "focus")] = None
-) -> Form:
-    """Read the form of the answer: the dependency `chosen`."""
-    return _chosen(request, form, ("json", "csv", "focus"))
-
-
-def _chosen(request: AnyRequest, form: str | None, known: Sequence[Form]) -> Form:
-    if form is None:
-        return (
-            "csv"
-            if request.headers.get("accept", "").partition(",")[0].partition(";")[0].strip() == CSV
-            else "json"
-        )
-    for each in known:
-        if form == each:
-            return each
-    raise BadRequest(f"Invalid value for 'format': use {' or '.join(known)}.", param="format")
+ASKED_COSTS: Final = _asked(_provide_costs)
+"""The dependencies by which /v1/organization/costs gets `asked`."""
 
 
 def join_lists(request: AnyRequest, named: dict[str, list[str] | None]) -> dict[str, list[str]]:

@@ -110,7 +110,7 @@ class UpstreamCost(_Answer):
 
 
 class QuotedRoute(_Answer):
-    """Where the video would be made first."""
+    """Where the video would be made first, unless weights, cost, speed or an outage say otherwise."""
 
     upstream: str
     model: str

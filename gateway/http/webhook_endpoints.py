@@ -1,18 +1,18 @@
 """/v1/webhook_endpoints as the stock SDK manages them, with their deliveries; /v1/webhook_event_types."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 from litestar import Controller, Request, delete, get, post
-from litestar.di import NamedDependency, Provide
+from litestar.di import NamedDependency
 from litestar.params import PathParameter
 from pydantic import BaseModel
 
 from gateway.http.auth import requires
 from gateway.http.body import read_body
 from gateway.http.openapi import documented
-from gateway.http.pagination import PageRequest, list_envelope, provide_page
+from gateway.http.pagination import PAGE, PageRequest, listed
 from gateway.idempotency.service import Answer, Claim, Idempotency, claim_of
 from gateway.keys.forms import parse
 from gateway.principal import Principal, Scope
@@ -20,7 +20,7 @@ from gateway.settings import Limits
 from gateway.webhooks import view
 from gateway.webhooks.event import EVENT_TYPES
 from gateway.webhooks.forms import EndpointChanges, EndpointForm, NoFields, RotateForm, SendTestForm
-from gateway.webhooks.service import Page, WebhookService
+from gateway.webhooks.service import WebhookService
 from gateway.webhooks.store import PageQuery
 
 F = TypeVar("F", bound=BaseModel)
@@ -32,7 +32,6 @@ EndpointId = Annotated[
 DeliveryId = Annotated[str, PathParameter(description="The delivery's id.")]
 
 _LIMITS: Final = Limits(json_bytes=64 * 1024)
-_PAGE: Final[Mapping[str, Provide]] = {"page": Provide(provide_page, sync_to_thread=False)}
 
 
 async def _accept(
@@ -58,17 +57,13 @@ def _query(page: PageRequest) -> PageQuery:
     return PageQuery(page.limit, page.after, page.descending)
 
 
-def _listed(page: Page) -> Json:
-    return list_envelope(page.data, has_more=page.has_more)
-
-
 class WebhookEndpointsController(Controller):
     """Where a project wants to be told."""
 
     path = "/v1/webhook_endpoints"
     tags = ["webhooks"]
     opt = requires(Scope.WEBHOOKS)
-    dependencies = _PAGE
+    dependencies = PAGE
 
     @post(
         status_code=200,
@@ -97,7 +92,7 @@ class WebhookEndpointsController(Controller):
         page: NamedDependency[PageRequest],
     ) -> Json:
         """List the project's endpoints, newest first."""
-        return _listed(await webhooks.list_endpoints(principal.project_id, _query(page)))
+        return listed(await webhooks.list_endpoints(principal.project_id, _query(page)))
 
     @get(
         "/{endpoint_id:str}",
@@ -208,7 +203,7 @@ class WebhookEndpointsController(Controller):
         page: NamedDependency[PageRequest],
     ) -> Json:
         """List what was or will be sent to an endpoint, newest first; finished ones stay 30 days."""
-        return _listed(await webhooks.list_deliveries(principal.project_id, endpoint_id, _query(page)))
+        return listed(await webhooks.list_deliveries(principal.project_id, endpoint_id, _query(page)))
 
     @post(
         "/{endpoint_id:str}/deliveries/{delivery_id:str}/redeliver",

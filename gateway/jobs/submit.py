@@ -13,7 +13,7 @@ from gateway.jobs.choice import choose, others_left
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
-from gateway.jobs.routes import route_of_attempt, routes_of, video_request
+from gateway.jobs.routes import is_route_of, route_of_attempt, routes_of, video_request
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.jobs.tables import attempts
 from gateway.videos.routing import Route
@@ -65,6 +65,9 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
         await fail_video(ctx, job, _UNREACHABLE if choice.away else _no_route(job))
         return
     route = _pinned_to(ctx, choice.route, pinned)
+    last = job.rows.attempt
+    if last is not None and last.state == "refused" and not is_route_of(route, last):
+        ctx.metrics.failover(last.upstream, "away")
     if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
         await try_later(ctx, job, wait, counted=False)
         return

@@ -77,7 +77,7 @@ class UpstreamService:
         def write(conn: Connection) -> None:
             if self._catalogue.is_configured(form.name) or store.is_taken(conn, form.name):
                 raise BadRequest(
-                    f"There is an upstream '{form.name}' already, or its last videos still run: choose another name.",
+                    f"There is an upstream '{form.name}' already, or one was just removed: choose another name.",
                     param="name",
                     code="name_taken",
                 )

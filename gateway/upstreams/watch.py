@@ -82,7 +82,8 @@ class UpstreamWatch:
                 if spec is None:
                     continue
                 specs[key] = spec
-                older[row.name, version] = spec
+                if spec.credential_version is not None:
+                    older[row.name, version] = spec
                 if version == row.credential_version:
                     (offered if row.removed_at is None else withdrawn).append(spec)
         self._specs = specs

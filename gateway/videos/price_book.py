@@ -1,6 +1,6 @@
 """The price book of one route: rows of the configuration, compiled once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -43,11 +43,14 @@ class Cost:
 
 @dataclass(eq=False, slots=True)
 class RouteBook:
-    """Prices of one route. Compiled rates are kept: there are few operations, tiers and margins."""
+    """Prices of one route. Compiled rates are kept: there are few operations, tiers and margins.
+
+    `usd_per` converts each currency that costs may be in; None where no rate is known.
+    """
 
     prices: tuple[PriceRow, ...]
     costs: tuple[PriceRow, ...]
-    rate: Decimal | None
+    usd_per: Mapping[str, Decimal | None]
     rejection_charged: bool
     _rates: dict[tuple[str, bool | None, str, Decimal | None], tuple[Rate, ...]] = field(default_factory=dict)
 
@@ -55,6 +58,11 @@ class RouteBook:
     def currency(self) -> str:
         """Of the upstream's costs."""
         return self.costs[0].currency if self.costs else "USD"
+
+    @property
+    def rate(self) -> Decimal | None:
+        """USD per unit of that currency."""
+        return self.usd_per[self.currency]
 
     def price(self, shape: Shape, margin: Decimal | None) -> RoutePrice:
         """Price one video for a customer. UnknownPrice."""
@@ -98,11 +106,11 @@ class RouteBook:
     def booked(
         self, amount: Decimal, source: Literal["reported", "estimated"], currency: str | None = None
     ) -> Cost | None:
-        """Convert an amount at the route's rate; None for what is no amount of money."""
+        """Convert an amount, which is in the currency of the costs unless told; None for what is no amount of money."""
         if not amount.is_finite() or not 0 <= amount <= LARGEST:
             return None
         currency = self.currency if currency is None else currency
-        rate = _ONE if currency == "USD" else self.rate if currency == self.currency else None
+        rate = self.usd_per.get(currency)
         kept = amount.quantize(_FINEST) if amount != round(amount, 12) else amount
         try:
             micros = None if rate is None else to_micros(kept * rate)
@@ -156,11 +164,9 @@ def compile_book(
     upstream: UpstreamSpec, spec: ModelSpec, rates: Sequence[ExchangeRate], today: date
 ) -> RouteBook:
     """Make the book of a route, with the exchange rate of the day."""
-    costs = spec.cost_rows
-    currency = costs[0].currency if costs else "USD"
-    rate = upstream.credit_usd if currency == "credit" else usd_per_unit(rates, currency, today)
+    usd_per = {"credit": upstream.credit_usd} | {c: usd_per_unit(rates, c, today) for c in ("USD", "CNY")}
     charged = spec.charges_on_rejection == "yes" and upstream.pass_on_rejection_charges
-    return RouteBook(spec.price_rows, costs, rate, charged)
+    return RouteBook(spec.price_rows, spec.cost_rows, usd_per, charged)
 
 
 def amount_text(amount: Decimal) -> str:

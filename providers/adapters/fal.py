@@ -39,7 +39,6 @@ _MAX_FILE: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the r
 _FIELDS: Final = WireFields(
     {
         "seconds": "duration",
-        "size": "size",
         "resolution": "resolution",
         "aspect_ratio": "aspect_ratio",
         "audio": "generate_audio",

@@ -38,7 +38,6 @@ _MAX_DATA_URI: Final = 256 * 1024 * 3 // 4  # of text; larger files are uploaded
 _FIELDS: Final = WireFields(
     {
         "seconds": "duration",
-        "size": "size",
         "resolution": "resolution",
         "aspect_ratio": "aspect_ratio",
         "audio": "generate_audio",

@@ -1,15 +1,16 @@
-"""Runway: a task per video, over the task endpoint of what it is made from."""
+"""Runway: a task per video, at the endpoint of what it is made from."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from providers import answers, media_forms, request_fields, results, sizes
+from providers import answers, media_forms, request_fields, results
 from providers.contract import (
     Account,
     Content,
     ErrorKind,
     Failed,
     Handle,
+    MediaInput,
     MediaRole,
     Operation,
     ProviderError,
@@ -22,13 +23,31 @@ from providers.contract import (
 from providers.error_table import ErrorTable
 from providers.http import HttpDoor
 from providers.state_table import StateTable
+from providers.wire_fields import WireFields
 
 PROVIDER: Final = "runway"
 
 _VERSION: Final = {"X-Runway-Version": "2024-11-06"}
-_MAX_DATA_URI_IMAGE: Final = 5 * 1024 * 1024 * 3 // 4  # the limit counts the encoded text
+_MAX_IMAGE: Final = 5 * 1024 * 1024 * 3 // 4  # by data URI, whose encoded text the limit counts
+_MAX_VIDEO: Final = 16 * 1024 * 1024 * 3 // 4
 _POSITIONS: Final = {MediaRole.FIRST_FRAME: "first", MediaRole.LAST_FRAME: "last"}
-_PARAMETERS: Final = {"seed": "seed", "audio": "audio", "negative_prompt": "negativePrompt"}
+_FILES: Final = {
+    **dict.fromkeys(_POSITIONS, 1),
+    MediaRole.REFERENCE: 10,
+    MediaRole.SOURCE: 1,
+}
+_FIELDS: Final = WireFields(
+    {
+        "seconds": "duration",
+        "size": "ratio",
+        "resolution": "resolution",
+        "aspect_ratio": "ratio",
+        "seed": "seed",
+        "audio": "audio",
+        "negative_prompt": "negativePrompt",
+    },
+    separator=":",
+)
 _STATES: Final = StateTable(
     queued=("PENDING", "THROTTLED"),
     running=("RUNNING",),
@@ -56,18 +75,13 @@ class Runway:
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the task: exactly one request. Raises ProviderError."""
-        request_fields.operation(request, Operation.GENERATE)
-        images = await _images(request)
-        body = {
-            "model": request.model,
-            "promptText": request.prompt,
-            "ratio": sizes.joined(request.size, ":"),
-            "duration": request_fields.whole_seconds(request),
-            **request_fields.parameters(request, _PARAMETERS),
-            **({"promptImage": images} if images else {}),
-            **request.provider_options,
-        }
-        path = "/v1/image_to_video" if images else "/v1/text_to_video"
+        request_fields.operation(request, Operation.GENERATE, Operation.EDIT)
+        path, files = await _files(request)
+        body: dict[str, Any] = {"model": request.model, "promptText": request.prompt}
+        if request.operation is Operation.GENERATE:  # an edit is as long and as large as its source
+            body |= {**_FIELDS.length(request), **_FIELDS.shape(request)}
+        body |= {**_FIELDS.parameters(request), **files}
+        body = request_fields.merged(body, request.provider_options)
         with answers.creating():
             answer = await self._http.request("POST", path, json=body, headers=_VERSION)
         return Submitted({"id": answers.required(answer.object(), "id")})
@@ -97,13 +111,30 @@ class Runway:
                 raise
 
 
-async def _images(request: VideoRequest) -> list[dict[str, str]]:
-    files = request_fields.media(request, dict.fromkeys(_POSITIONS, 1))
-    return [
-        {"position": position, "uri": await media_forms.address_or_data(item, _MAX_DATA_URI_IMAGE)}
+async def _files(request: VideoRequest) -> tuple[str, dict[str, Any]]:
+    """The endpoint for what the video is made from, and its fields for the files."""
+    files = request_fields.media(request, _FILES)
+    references = [{"uri": await _image(item)} for item in files[MediaRole.REFERENCE]]
+    fields: dict[str, Any] = {"references": references} if references else {}
+    if request.operation is Operation.EDIT:
+        if not files[MediaRole.SOURCE]:
+            request_fields.refuse("video", f"{request.model} edits a video, and there is none")
+        source = await media_forms.address_or_data(files[MediaRole.SOURCE][0], _MAX_VIDEO)
+        return "/v1/video_to_video", {str(request.wire.get("source", "videoUri")): source, **fields}
+    frames = [
+        {"position": position, "uri": await _image(item)}
         for role, position in _POSITIONS.items()
         for item in files[role]
     ]
+    if frames and references:
+        request_fields.refuse("reference_images", f"{request.model} takes them only without frames")
+    if frames:
+        return "/v1/image_to_video", {"promptImage": frames}
+    return "/v1/text_to_video", fields
+
+
+async def _image(item: MediaInput) -> str:
+    return await media_forms.address_or_data(item, _MAX_IMAGE)
 
 
 def _path(handle: Handle) -> str:

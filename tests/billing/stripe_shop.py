@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from gateway.billing.stripe_forms import CheckoutForm
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.settings import StripeAccount
+from gateway.telemetry import Metrics
 from tests.billing.stripe_double import API_KEY, EVENT_NAME, PRICE, SECRET, StripeDouble, stripe_double
 
 ORG = "org_1"
@@ -83,7 +84,7 @@ class Payer:
         assert await self.db.read(verify) == []
 
     def recharges(self) -> Recharges:
-        return Recharges(self.db, self.clock, self.stripe)
+        return Recharges(self.db, self.stripe)
 
     async def recharge_rows(self) -> list[Any]:
         return await self.db.read(lambda conn: list(conn.execute(select(recharges).order_by(recharges.c.id))))
@@ -108,6 +109,7 @@ class Shop(Payer):
     """What the tests of Stripe work with."""
 
     double: StripeDouble
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def checkout(self, amount: str = "25.00", *, save_card: bool = False) -> str:
         form = CheckoutForm(amount_usd=amount, save_card=save_card)
@@ -139,7 +141,7 @@ class Shop(Payer):
         return [each for each in self.double.world.events if each["type"] == kind][n]
 
     def meter_outbox(self) -> MeterOutbox:
-        return MeterOutbox(self.db, self.clock, self.stripe, EVENT_NAME)
+        return MeterOutbox(self.db, self.clock, self.stripe, EVENT_NAME, self.metrics)
 
 
 @pytest.fixture
@@ -155,5 +157,6 @@ async def shop(db: Database, clock: Clock, double: StripeDouble) -> AsyncIterato
 
     await db.write(write)
     account = Account(db, clock, settings_of(double))
-    yield Shop(db, clock, account, StripeService(db, clock, account), double)
+    service = StripeService(db, clock, account, wall=lambda: clock.now_ms() / 1000)
+    yield Shop(db, clock, account, service, double)
     await account.close()

@@ -317,6 +317,8 @@ class World:
             "invoice",
             customer=subscription["customer"],
             currency="usd",
+            subtotal=total,
+            subtotal_excluding_tax=total,
             total=total,
             total_excluding_tax=total,
             amount_paid=0,
@@ -329,6 +331,20 @@ class World:
                 "subscription_details": {"subscription": subscription_id, "metadata": {}},
             },
         )
+
+    def bill(self, subscription_id: str) -> Json:
+        """End the billing period: an invoice of the usage that lies in it, to the cent."""
+        subscription = self.subscriptions[subscription_id]
+        start, end = subscription.get("billed_until", subscription["created"]), self.now()
+        used = sum(
+            int(event["payload"]["value"])
+            for event in self.usage.values()
+            if event["payload"]["stripe_customer_id"] == subscription["customer"]
+            and not event["cancelled"]
+            and start <= event["timestamp"] < end
+        )
+        subscription["billed_until"] = end
+        return self.invoice(subscription_id, (used + 5_000) // 10_000)
 
     def invoice_fails(self, invoice_id: str) -> None:
         self.emit("invoice.payment_failed", self.invoices[invoice_id])

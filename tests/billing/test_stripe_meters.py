@@ -1,15 +1,20 @@
 """Usage on its way to Stripe: every entry once, through crashes and within the windows."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from billing import meters
 from billing.ledger import Capture, Hold, capture_many, hold_many
+from billing.ledger_moves import restore
 from billing.meters import Usage, cancel_usage, enqueue_usage
+from billing.stripe_opening import begin
 from billing.stripe_tables import meter_events
+from gateway.figures import Figures
 from gateway.jobs.tables import notices
 from tests.billing.stripe_double import EVENT_NAME, StripeDouble
 from tests.billing.stripe_shop import ORG, USD, Shop, double, shop
@@ -50,7 +55,7 @@ def values(double: StripeDouble) -> list[int]:
 
 async def test_usage_arrives_once_with_its_time_and_its_customer(shop: Shop) -> None:
     await shop.subscribe()
-    entry = await captured(shop, "video_a", 400_001, ago=2 * DAY)
+    entry = await captured(shop, "video_a", 400_001)
     assert await shop.meter_outbox().once()
     assert not await shop.meter_outbox().once()
     (event,) = shop.double.world.usage.values()
@@ -67,12 +72,32 @@ async def test_usage_arrives_once_with_its_time_and_its_customer(shop: Shop) -> 
 async def test_who_is_metered(shop: Shop) -> None:
     await shop.terms("postpaid", 10 * USD)
     assert await row_of(shop, await captured(shop, "video_a", 5)) is None  # no customer yet
-    await shop.subscribe()
+    await shop.account.customer(ORG)
+    assert await row_of(shop, await captured(shop, "video_1", 5)) is None  # and no subscription
+    subscription = await shop.subscribe()
     assert (await row_of(shop, await captured(shop, "video_b", 5))).value == 5
     assert await shop.db.write(lambda conn: enqueue_usage(conn, [Usage("led_x", ORG, 0, 1)], 1)) == 0
+    shop.double.world.set_subscription(subscription, "canceled")
+    await shop.hear()
+    await shop.db.write(lambda conn: restore(conn, ORG, "payment_failed"))
+    assert await row_of(shop, await captured(shop, "video_c", 5)) is None
+    await shop.service.subscribe(ORG)
     await shop.terms("off")
     count = await shop.db.write(lambda conn: enqueue_usage(conn, [Usage("led_y", ORG, 5, 1)], 1))
     assert count == 0
+
+
+async def test_captures_beside_the_beginning_of_a_subscription_are_noted_once(shop: Shop) -> None:
+    """Each is among what is owed when it begins, or sees it."""
+    await shop.account.customer(ORG)
+    await shop.terms("postpaid", 100 * USD)
+    now = shop.clock.now_ms()
+    new = {"id": "sub_1", "status": "active", "created": now // 1000}
+    work: list[Awaitable[Any]] = [captured(shop, f"video_{n}", USD) for n in range(30)]
+    work.insert(15, shop.db.write(lambda conn: begin(conn, ORG, new, 0, now)))
+    await asyncio.gather(*work)
+    noted = select(func.sum(meter_events.c.value))
+    assert await shop.db.read(lambda conn: conn.scalar(noted)) == 30 * USD
 
 
 async def test_noting_an_entry_twice_is_a_key_violation(shop: Shop) -> None:
@@ -136,19 +161,22 @@ async def test_a_refused_duplicate_means_that_stripe_has_it(shop: Shop) -> None:
     assert values(shop.double) == [700]
 
 
-async def test_usage_older_than_35_days_is_dead_and_told(shop: Shop) -> None:
+async def test_delayed_usage_counts_when_it_is_first_sent(shop: Shop) -> None:
+    """The invoice of its own time may be closed. However often it is sent, it keeps the time of the first try."""
     await shop.subscribe()
-    late = await captured(shop, "video_late", 700, ago=35 * DAY + HOUR)
-    fresh = await captured(shop, "video_fresh", 800, ago=34 * DAY)
+    await captured(shop, "video_fresh", 700, ago=9 * 60_000)
+    late = await captured(shop, "video_late", 800)
+    await change(shop, occurred_at=shop.clock.now_ms() - 40 * DAY)
+    shop.double.faults.append((EVENTS, "lost"))
+    before = shop.clock.now_ms() // 1000
     await shop.meter_outbox().once()
+    await change(shop, due=0)
+    await shop.meter_outbox().once()
+    assert values(shop.double) == [700, 800]
+    assert all(event["timestamp"] >= before for event in shop.double.world.usage.values())
     row = await row_of(shop, late)
-    assert (row.state, row.due) == ("dead", None)
-    assert "35 days" in row.last_error
-    assert (await row_of(shop, fresh)).state == "sent"
-    assert values(shop.double) == [800]
-    (notice,) = await shop.db.read(lambda conn: conn.execute(select(notices)).all())
-    assert notice.kind == "meter_event_dead"
-    assert late in notice.message
+    assert (row.state, row.occurred_at) == ("sent", row.attempted_at)
+    assert shop.double.world.usage[late]["timestamp"] == row.attempted_at // 1000
 
 
 async def test_an_unanswered_send_is_never_repeated_after_a_day(shop: Shop) -> None:
@@ -165,6 +193,9 @@ async def test_an_unanswered_send_is_never_repeated_after_a_day(shop: Shop) -> N
     assert row.state == "dead"
     assert "24 hours" in row.last_error
     assert values(shop.double) == [700]
+    (notice,) = await shop.db.read(lambda conn: conn.execute(select(notices)).all())
+    assert notice.kind == "meter_event_dead"
+    assert entry in notice.message
 
 
 async def test_a_send_that_was_turned_away_may_wait_for_days(shop: Shop) -> None:
@@ -181,9 +212,41 @@ async def test_a_send_that_was_turned_away_may_wait_for_days(shop: Shop) -> None
     assert (await row_of(shop, entry)).state == "sent"
 
 
-async def test_two_processes_share_the_rows(shop: Shop) -> None:
-    import asyncio
+async def figures(shop: Shop) -> dict[str, float]:
+    """What the metrics say of usage."""
+    await Figures(shop.db, shop.clock, shop.metrics).refresh()
+    found = {}
+    for family in shop.metrics.registry.collect():
+        for sample in family.samples:
+            if sample.name.startswith("onereel_meter_events"):
+                found["".join([sample.name[20:], *sample.labels.values()])] = sample.value
+    return found
 
+
+async def test_metrics_tell_what_waits_and_what_became_of_it(shop: Shop) -> None:
+    assert await figures(shop) == {"_pending": 0, "_age_seconds": 0}
+    await shop.subscribe()
+    shop.double.faults.append((EVENTS, 500))
+    entry = await captured(shop, "video_a", 700)
+    await change(shop, occurred_at=shop.clock.now_ms() - 2 * HOUR)
+    waiting = await figures(shop)
+    assert (waiting.pop("_age_seconds") // 60, waiting) == (120, {"_pending": 1})
+    await shop.meter_outbox().once()
+    assert (await figures(shop))["_age_seconds"] >= 7200  # however often it is tried
+    await change(shop, due=0)
+    await shop.meter_outbox().once()
+    assert await figures(shop) == {"_pending": 0, "_age_seconds": 0, "_totalfailed": 1, "_totalsent": 1}
+    assert await cancel(shop, entry) == "adjusting"
+    told = await figures(shop)
+    assert (told["_pending"], told["_age_seconds"]) == (1, 0)
+    await shop.meter_outbox().once()
+    await captured(shop, "video_b", 800)
+    await change(shop, attempted_at=shop.clock.now_ms() - 24 * HOUR)
+    await shop.meter_outbox().once()
+    assert (await figures(shop))["_totaldead"] == 1
+
+
+async def test_two_processes_share_the_rows(shop: Shop) -> None:
     await shop.subscribe()
     for n in range(40):
         await captured(shop, f"video_{n}", 100 + n)

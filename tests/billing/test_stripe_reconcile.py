@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, delete, select, update
 
 from billing.ledger import Capture, Hold, capture_many, hold_many
 from billing.ledger_moves import top_up
+from billing.lots import grant_credit
 from billing.meters import Usage, cancel_usage, enqueue_usage
 from billing.stripe_reconcile import Difference
 from billing.stripe_tables import customers, meter_events
+from billing.tables import entries
 from gateway.billing.reconcile import reconcile
 from gateway.errors import ApiError
 from tests.billing.stripe_double import EVENT_NAME
@@ -40,11 +42,26 @@ async def captured(shop: Shop, video: str, micros: int, days_ago: int = 2) -> st
     def write(conn: Connection) -> None:
         hold = Hold(video, ORG, micros, then)
         hold_many(conn, [hold])
-        capture_many(conn, [Capture(hold, micros)], then)
-        enqueue_usage(conn, [Usage(f"led_capture_0_{video}", ORG, micros, then)], then)
+        paid: dict[str, int] = {}
+        capture_many(conn, [Capture(hold, micros)], then, paid)
+        enqueue_usage(conn, [Usage(f"led_capture_0_{video}", ORG, paid[video], then)], then)
 
     await shop.db.write(write)
     return f"led_capture_0_{video}"
+
+
+async def sent_then(shop: Shop) -> None:
+    """Send what is due, as if that had happened on the day of its capture."""
+    while await shop.meter_outbox().once():
+        pass
+
+    def date_back(conn: Connection) -> None:
+        for row in conn.execute(select(entries).where(entries.c.id.in_(list(shop.double.world.usage)))).all():
+            shop.double.world.usage[row.id]["timestamp"] = row.created_at // 1000
+            of_entry = update(meter_events).where(meter_events.c.id == row.id)
+            conn.execute(of_entry.values(occurred_at=row.created_at))
+
+    await shop.db.write(date_back)
 
 
 async def subscribed(shop: Shop) -> str:
@@ -67,8 +84,7 @@ async def test_nothing_is_found_where_everything_was_heard(shop: Shop) -> None:
     for n, days_ago in enumerate((1, 2, 2, 5)):
         await captured(shop, f"video_{n}", 300_000 + n, days_ago)
     reversed_entry = await captured(shop, "video_reversed", 999)
-    while await shop.meter_outbox().once():
-        pass
+    await sent_then(shop)
     now = shop.clock.now_ms()
     await shop.db.write(lambda conn: cancel_usage(conn, reversed_entry, now))
     await shop.meter_outbox().once()
@@ -139,7 +155,7 @@ async def test_usage_that_stripe_lost_or_made_up(shop: Shop) -> None:
     await subscribed(shop)
     await captured(shop, "video_a", 400_000, days_ago=2)
     kept = await captured(shop, "video_b", 500_000, days_ago=3)
-    await shop.meter_outbox().once()
+    await sent_then(shop)
     assert await found(shop) == []
     usage = shop.double.world.usage
     del usage["led_capture_0_video_a"]
@@ -190,7 +206,48 @@ async def test_debt_that_nothing_bills(shop: Shop) -> None:
     await shop.terms("postpaid", 10 * USD)
     await captured(shop, "video_a", 400_000)
     (only,) = await differences(shop)
-    assert (only.kind, only.organization_id, only.ledger_micros) == ("subscription", ORG, -400_000)
+    assert (only.kind, only.organization_id, only.ledger_micros) == ("subscription", ORG, 400_000)
+    assert only.detail == "owes for usage, but has no subscription that would bill it"
+    subscription = await subscribed(shop)
+    await shop.meter_outbox().once()
+    assert await found(shop) == []
+    shop.double.world.set_subscription(subscription, "canceled")
+    await shop.hear()
+    (only,) = await differences(shop)
+    assert (only.ledger_micros, only.detail) == (400_000, "owes for usage, but its subscription has ended")
+
+
+async def test_debt_that_was_never_noted(shop: Shop) -> None:
+    await subscribed(shop)
+    entry = await captured(shop, "video_a", 4 * USD)
+    await captured(shop, "video_b", 5 * USD)
+    await shop.db.write(lambda conn: conn.execute(delete(meter_events).where(meter_events.c.id == entry)))
+    await sent_then(shop)
+    assert await found(shop) == [("subscription", ORG, 5 * USD, 9 * USD)]
+
+
+async def test_usage_that_promotional_credit_covered_in_part(shop: Shop) -> None:
+    """Stripe bills the rest, and that is what the ledger's side of the day says."""
+    await subscribed(shop)
+    now = shop.clock.now_ms()
+
+    def give(conn: Connection) -> None:
+        grant_credit(
+            conn,
+            subject="act_1",
+            organization_id=ORG,
+            amount_micros=150_000,
+            expires_at=now + DAY,
+            memo="gift",
+            now=now - 3 * DAY,
+        )
+
+    await shop.db.write(give)
+    for n, micros in enumerate((100_000, 400_000)):
+        await captured(shop, f"video_{n}", micros)
+    await sent_then(shop)
+    assert [each["payload"]["value"] for each in shop.double.world.usage.values()] == ["350000"]
+    assert await found(shop) == []
 
 
 async def test_long_lists_are_read_to_their_end(shop: Shop) -> None:

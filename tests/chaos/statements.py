@@ -234,9 +234,10 @@ class _Run:
 
 
 def _customer(conn: Connection) -> None:
-    """Known to Stripe: what it is charged is metered."""
+    """With a subscription: what it is charged is metered."""
     stripe_customers.reserve(conn, ORGANIZATION, "key", 1)
     stripe_customers.set_customer(conn, ORGANIZATION, "cus_1")
+    stripe_customers.set_subscription(conn, ORGANIZATION, "sub_1", "active", 1)
 
 
 def _ends(conn: Connection) -> dict[tuple[str, int], int]:

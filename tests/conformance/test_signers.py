@@ -70,6 +70,7 @@ def path_of(segments: Sequence[str], *, slash: bool) -> str:
     slash=st.booleans(),
     pairs=PAIRS,
     body=st.binary(max_size=60),
+    title=st.sampled_from(["plain", "two  blanks", "tab\tand blank "]),
     token=st.none() | WORD,
     keys=st.tuples(WORD, WORD),
     region=st.sampled_from(["us-west-2", "eu-central-1"]),
@@ -84,6 +85,7 @@ def test_aws_sigv4_is_that_of_botocore(
     slash: bool,
     pairs: list[tuple[str, str]],
     body: bytes,
+    title: str,
     token: str | None,
     keys: tuple[str, str],
     region: str,
@@ -95,13 +97,14 @@ def test_aws_sigv4_is_that_of_botocore(
     credentials = pytest.importorskip("botocore.credentials")
     query = urlencode(pairs, quote_via=quote, safe="")
     url = f"https://{host}{path_of(segments, slash=slash)}" + ("?" + query if query else "")
-    request = httpx.Request(method, url, headers={"Content-Type": "application/json"}, content=body)
+    headers = {"Content-Type": "application/json", "X-Amz-Meta-Title": title}
+    request = httpx.Request(method, url, headers=headers, content=body)
     parts = keys if token is None else (*keys, token)
     ours = signed(
         aws_sigv4(account(*parts), region=region, service=service, now=lambda: moment + 0.5), request
     )
 
-    counted = {"Content-Type": "application/json", "X-Amz-Content-SHA256": ours["x-amz-content-sha256"]}
+    counted = {**headers, "X-Amz-Content-SHA256": ours["x-amz-content-sha256"]}
     theirs = awsrequest.AWSRequest(method, str(request.url), headers=counted, data=body)
     signer = auth.S3SigV4Auth if service == "s3" else auth.SigV4Auth
     with patch.object(auth, "get_current_datetime", lambda: datetime.fromtimestamp(moment, UTC)):

@@ -46,10 +46,8 @@ class Fake(FakeProvider):
     credential_header = ("authorization", "Key ")
     options: ClassVar[Mapping[str, Any]] = {"jwks_url": "{foreign}/fal/.well-known/jwks.json"}
     example: ClassVar[Mapping[str, Any]] = {
-        "model": "fal-ai/veo3.1/fast",
-        "resolution": "720p",
-        "aspect_ratio": "16:9",
-        "wire": {"seconds": "4s"},
+        "model": "xai/grok-imagine-video/text-to-video",
+        "size": "1280x720",
     }
     cannot: ClassVar[Mapping[str, str]] = {
         "rate_limited": _QUEUE,
@@ -69,14 +67,14 @@ class Fake(FakeProvider):
         return request.path.endswith("jwks.json") or super().authorized(request, key)
 
     def asked(self, request: Request) -> Asked:
-        """Read a create of a Veo endpoint."""
+        """Read a create; Veo's endpoints write the length as 4s, the others as a number."""
         body = request.fields
-        if not body["duration"].endswith("s"):
-            raise ValueError("duration must be like 4s")
+        if ("veo" in request.params["model"]) != str(body["duration"]).endswith("s"):
+            raise ValueError("duration has the wrong form")
         return Asked(
             prompt=body["prompt"],
             size=size_of(body["resolution"], body["aspect_ratio"]),
-            seconds=body["duration"].rstrip("s"),
+            seconds=str(body["duration"]).rstrip("s"),
             model=request.params["model"],
             callback_url=request.query.get("fal_webhook"),
         )

@@ -55,11 +55,7 @@ class Fake(FakeProvider):
         "retired": (404, "Not found", "The requested resource could not be found."),
         "lost": (404, "Not found", "The requested resource could not be found."),
     }
-    example: ClassVar[Mapping[str, Any]] = {
-        "model": "google/veo-3.1",
-        "resolution": "720p",
-        "aspect_ratio": "16:9",
-    }
+    example: ClassVar[Mapping[str, Any]] = {"model": "google/veo-3.1", "size": "1280x720"}
     cannot: ClassVar[Mapping[str, str]] = {
         "rate_limited_bare": "its message says how long to wait",
         "business_error": "it tells errors by the HTTP status",

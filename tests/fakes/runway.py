@@ -31,6 +31,7 @@ class Fake(FakeProvider):
     routes = (
         ("POST", "/v1/text_to_video", "create"),
         ("POST", "/v1/image_to_video", "create"),
+        ("POST", "/v1/video_to_video", "create"),
         ("GET", "/v1/tasks/{id}", "poll"),
         ("DELETE", "/v1/tasks/{id}", "cancel"),
     )
@@ -58,10 +59,12 @@ class Fake(FakeProvider):
         body = request.fields
         if request.headers.get("x-runway-version") != VERSION:
             raise ValueError("X-Runway-Version is missing")
+        if request.path.endswith("text_to_video") and not isinstance(body["duration"], int):
+            raise TypeError("duration must be an integer")
         return Asked(
             prompt=body["promptText"],
-            size=body["ratio"].replace(":", "x"),
-            seconds=int(body["duration"]),
+            size=body.get("ratio", "1280:720").replace(":", "x"),
+            seconds=int(body.get("duration", 5)),
             model=body["model"],
         )
 

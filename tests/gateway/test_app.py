@@ -210,7 +210,7 @@ def test_bad_brackets(client, gateway, fields, code):
 
 
 UNKNOWN = "0" * 32
-OPEN = ("/health", "/metrics", "/v1/callbacks/", "/v1/billing/stripe/webhook")
+OPEN = ("/health", "/metrics", "/v1/callbacks/", "/v1/inputs/", "/v1/billing/stripe/webhook")
 
 
 @pytest.mark.parametrize(
@@ -302,6 +302,9 @@ def test_health_and_metrics(client, gateway):
         "onereel_storage_bytes",
         "onereel_unknown_upstream_state_total",
         "onereel_outbox_pending",
+        "onereel_meter_events_total",
+        "onereel_meter_events_pending",
+        "onereel_meter_events_age_seconds",
     }
     proxied = client.get("/metrics", headers={"x-forwarded-for": "203.0.113.9"})
     assert refusal(proxied, 403)["code"] == "metrics_not_allowed"

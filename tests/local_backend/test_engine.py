@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from local_backend import frames
 from local_backend.engine import Engine
-from local_backend.errors import Cancelled
+from local_backend.errors import Cancelled, OutOfMemory
 from local_backend.families import tiny_wan
 from local_backend.order import Order, read_order
 from providers.contract import Operation
@@ -77,6 +78,21 @@ def test_a_cancel_takes_effect_at_the_step_and_leaves_no_trace(engine: Engine, t
     with pytest.raises(Cancelled):
         engine.generate(order(seed=9), tmp_path / "a.mp4", notes)
     assert notes.steps == [(1, 4), (2, 4)]
+    assert list(tmp_path.iterdir()) == []
+    assert made(engine, order()) == before
+
+
+def test_a_lack_of_memory_is_told_without_the_state_of_the_card(engine: Engine, tmp_path: Path) -> None:
+    class Starved(Notes):
+        def step(self, done: int, total: int) -> None:
+            raise torch.OutOfMemoryError(  # as a CUDA device says it
+                "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 139.80 GiB of which "
+                "11.12 MiB is free. Including non-PyTorch memory, this process has 139.78 GiB memory in use."
+            )
+
+    before = made(engine, order())
+    with pytest.raises(OutOfMemory, match=r"^CUDA out of memory\. Tried to allocate 20\.00 MiB\.$"):
+        engine.generate(order(seed=9), tmp_path / "a.mp4", Starved())
     assert list(tmp_path.iterdir()) == []
     assert made(engine, order()) == before
 

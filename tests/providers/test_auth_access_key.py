@@ -149,6 +149,15 @@ async def test_nothing_that_is_signed_can_change(change: str) -> None:
     assert signature(dict(await sign(other))) != signature(dict(first))
 
 
+async def test_blanks_within_a_header_count_once() -> None:
+    sign = aws_sigv4(account(f"AKID:{SECRET}"), region="us-west-2", now=NOON)
+    headers = {"host": "a.example", "x-amz-meta-title": "a b"}
+    one = await sign(unsigned("PUT", "https://a.example/x", headers))
+    more = await sign(unsigned("PUT", "https://a.example/x", {**headers, "x-amz-meta-title": " a   b "}))
+    other = await sign(unsigned("PUT", "https://a.example/x", {**headers, "x-amz-meta-title": "ab"}))
+    assert signature(dict(one)) == signature(dict(more)) != signature(dict(other))
+
+
 @pytest.mark.parametrize("maker", [partial(aws_sigv4, region="x"), partial(tencent_tc3, service="x")])
 async def test_a_credential_without_a_secret_is_refused(maker: Callable[..., Authenticate]) -> None:
     sign = maker(account("key-without-secret"))

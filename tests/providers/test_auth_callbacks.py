@@ -156,6 +156,14 @@ def test_only_plain_unix_seconds_are_a_time(text: str) -> None:
         verify_kie("kie-key", "task-1", {**kie(), "x-webhook-timestamp": text}, now=Clock(NOW))
 
 
+@pytest.mark.parametrize(
+    "text", ["yesterday", "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT", "Mon, 01 Jan 2026 99:00:00 GMT"]
+)
+def test_only_an_http_date_is_a_date(text: str) -> None:
+    with pytest.raises(CallbackRefused, match="Date is not an HTTP date"):
+        verify_vidu("vidu-key", URL, {**vidu(), "date": text}, now=Clock(NOW))
+
+
 def test_one_of_several_standard_signatures_is_enough() -> None:
     true = standard()["webhook-signature"]
     headers = {**standard(), "webhook-signature": f"v1a,abcd v1, junk v2,{true[3:]} {true}"}

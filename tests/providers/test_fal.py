@@ -75,12 +75,15 @@ def test_an_endpoint_spells_its_fields(wire: dict[str, Any], expected: dict[str,
     [
         ({"size": "1280*720"}, {"size": "1280*720"}),
         ({"size": "dimensions"}, {"dimensions": "1280x720"}),
-        ({"size": False}, {}),
+        ({"resolution": False}, {"aspect_ratio": "16:9"}),
+        ({}, {"resolution": "720p", "aspect_ratio": "16:9"}),
     ],
 )
-def test_a_size_in_pixels(wire: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_a_size_that_the_row_has_no_words_for(wire: dict[str, Any], expected: dict[str, Any]) -> None:
     request = asked(wire=wire, resolution=None, aspect_ratio=None, size="1280x720")
     assert fal._FIELDS.shape(request) == expected
+    with pytest.raises(ProviderError, match="size: 1000x900 has no usual resolution"):
+        fal._FIELDS.shape(replace(request, wire={}, size="1000x900"))
 
 
 async def test_files_lie_under_the_endpoints_names(adapter: fal.Fal, fake: FakeProviders) -> None:

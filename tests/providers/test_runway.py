@@ -1,5 +1,6 @@
 """What is special about Runway: its endpoints, its version header, its failure codes, its credits."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -9,8 +10,8 @@ from providers.adapters import runway
 from providers.contract import (
     Completed,
     ErrorKind,
-    MediaInput,
     MediaRole,
+    Operation,
     ProviderError,
     Running,
     VideoRequest,
@@ -19,6 +20,10 @@ from providers.http import HttpDoor
 from providers.registry import build_adapter
 from tests.fakes import FakeProviders
 from tests.providers.wire import ended, media, video_request
+
+FRAME = media(MediaRole.FIRST_FRAME, b"a", "image/png")
+REFERENCE = media(MediaRole.REFERENCE, b"r", "image/png")
+SOURCE = media(MediaRole.SOURCE, b"s")
 
 
 @pytest.fixture
@@ -73,18 +78,52 @@ async def test_frames_are_positions_of_the_image_endpoint(
     ]
 
 
+async def test_references_and_sources(adapter: runway.Runway, fake: FakeProviders) -> None:
+    await adapter.submit(asked(model="seedance2", media=(REFERENCE, REFERENCE)))
+    path, body = sent(fake)
+    assert path == "/runway/v1/text_to_video"
+    assert body["references"] == [{"uri": "data:image/png;base64,cg=="}] * 2
+    for wire, name in (({}, "videoUri"), ({"source": "promptVideo"}, "promptVideo")):
+        await adapter.submit(asked(model="aleph2", operation=Operation.EDIT, media=(SOURCE,), wire=wire))
+        assert sent(fake) == (
+            "/runway/v1/video_to_video",
+            {"model": "aleph2", "promptText": "a fox", name: "data:video/mp4;base64,cw=="},
+        )
+
+
+async def test_some_models_speak_in_words(adapter: runway.Runway) -> None:
+    request = asked(resolution="768p", aspect_ratio="16:9")
+    assert runway._FIELDS.shape(request) == {"resolution": "768p", "ratio": "16:9"}
+    assert runway._FIELDS.shape(replace(request, wire={"aspect_ratio": False})) == {"resolution": "768p"}
+
+
 @pytest.mark.parametrize(
-    ("file", "kind", "message"),
+    ("changes", "kind", "message"),
     [
-        (media(MediaRole.REFERENCE, b"x"), ErrorKind.INVALID_REQUEST, "reference: gen4.5 takes no such file"),
-        (media(MediaRole.FIRST_FRAME, bytes(4 * 2**20)), ErrorKind.INPUT_MEDIA, "at most 3 MiB"),
+        (
+            {"media": (media(MediaRole.CHARACTER, b"c"),)},
+            ErrorKind.INVALID_REQUEST,
+            "character: .* no such file",
+        ),
+        (
+            {"media": (FRAME, REFERENCE)},
+            ErrorKind.INVALID_REQUEST,
+            "reference_images: .* only without frames",
+        ),
+        ({"operation": Operation.EDIT}, ErrorKind.INVALID_REQUEST, "video: gen4.5 edits a video"),
+        ({"operation": Operation.EXTEND}, ErrorKind.INVALID_REQUEST, "operation: gen4.5 cannot extend"),
+        (
+            {"media": (media(MediaRole.FIRST_FRAME, bytes(4 * 2**20)),)},
+            ErrorKind.INPUT_MEDIA,
+            "at most 3 MiB",
+        ),
     ],
 )
-async def test_files_it_does_not_take(
-    adapter: runway.Runway, fake: FakeProviders, file: MediaInput, kind: ErrorKind, message: str
+async def test_what_it_does_not_take(
+    adapter: runway.Runway, fake: FakeProviders, changes: dict[str, Any], kind: ErrorKind, message: str
 ) -> None:
     with pytest.raises(ProviderError, match=message) as caught:
-        await adapter.submit(asked(media=(file,)))
+        await adapter.submit(asked(**changes))
     assert caught.value.kind is kind
     assert not fake.requests()
 

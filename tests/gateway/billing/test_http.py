@@ -1,8 +1,12 @@
 """Balance, ledger, credit, budgets, plans and terms over HTTP, with a real upstream behind."""
 
+import csv
+import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -346,3 +350,64 @@ def test_a_budget_names_exactly_one_amount(gateway: Live) -> None:
         assert answer.json()["error"]["param"] in {"amount_usd", "scope_id"}
     foreign = {"amount_usd": "1", "scope": "project", "scope_id": "proj_default"}
     assert code(customer.http.post("/v1/billing/budgets", json=foreign), 400) == "invalid_value"
+
+
+def table(answer: httpx.Response) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="ledger.csv"'
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+def test_the_ledger_as_csv(gateway: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole of it, however few entries are read at once: a row for each line of each entry."""
+    monkeypatch.setattr("gateway.billing.service._FILE_ENTRIES", 2)
+    customer = Customer(gateway, billing_mode="prepaid")
+    customer.give("1.00", reason="=1+1")
+    customer.give("0.10", expires_at=int(time.time()) + 3600)
+    customer.finished(customer.create().json())
+    for order in ("asc", "desc"):
+        listed = customer.http.get(f"/v1/billing/ledger?order={order}").json()["data"]
+        expected = [
+            {
+                "created_at": datetime.fromtimestamp(entry["created_at"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "id": entry["id"],
+                "type": entry["type"],
+                "subject": entry["subject"],
+                "account": line["account"],
+                "amount": line["amount"],
+                "currency": "USD",
+                "memo": {"=1+1": "'=1+1", None: ""}.get(entry["memo"], entry["memo"]),
+            }
+            for entry in listed
+            for line in entry["lines"]
+        ]
+        assert len(listed) == 4
+        assert table(customer.http.get(f"/v1/billing/ledger?format=csv&order={order}")) == expected
+    sums = [Decimal(row["amount"]) for row in expected]
+    assert (sum(sums), min(sums)) == (0, Decimal("-1.00"))
+    behind = f"/v1/billing/ledger?order=desc&after={listed[0]['id']}"
+    assert table(customer.http.get(behind, headers={"Accept": "text/csv"})) == [
+        row for row in expected if row["id"] != listed[0]["id"]
+    ]
+
+
+def test_a_ledger_file_that_cannot_be(gateway: Live) -> None:
+    customer = Customer(gateway)
+    assert table(customer.http.get("/v1/billing/ledger?format=csv")) == []
+    for query, param in (("limit=5", "limit"), ("after=led_x", "after"), ("order=up", "order")):
+        answer = customer.http.get(f"/v1/billing/ledger?format=csv&{query}")
+        assert (code(answer, 400), answer.json()["error"]["param"]) == ("invalid_value", param)
+    focus = customer.http.get("/v1/billing/ledger?format=focus")
+    assert (code(focus, 400), focus.json()["error"]["param"]) == ("invalid_value", "format")
+
+
+def test_credits_of_another_organization_are_the_operators_to_see(gateway: Live) -> None:
+    rich, other = Customer(gateway), Customer(gateway)
+    rich.give("9.00")
+    query = f"/v1/billing/credits?organization={rich.id}"
+    [credit] = other.operator.get(query).json()["data"]
+    assert (credit["organization_id"], credit["amount_usd"]) == (rich.id, "9.000000")
+    assert rich.http.get(query).json()["data"] == [credit]
+    assert code(other.http.get(query), 403) == "missing_scope"
+    assert code(other.operator.get("/v1/billing/credits?organization=org_x"), 404) == "organization_not_found"

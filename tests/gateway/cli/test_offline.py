@@ -185,14 +185,16 @@ def test_credit_without_a_server(onereel: Command):
     given = onereel("credits", "grant", "25.00", "--reason", "pilot")
     assert given.returncode == 0, given.stderr
     assert onereel("credits", "grant", "5", "--reason", "gift", "--expires", "30d").returncode == 0
-    gift, pilot = json.loads(onereel("credits", "list", "--json").stdout)
+    pilot, gift = json.loads(onereel("credits", "list", "--json").stdout)
     assert (pilot["id"], pilot["amount_usd"], pilot["expires_at"]) == (
         given.stdout.strip(),
         "25.000000",
         None,
     )
     assert (gift["remaining_usd"], gift["reason"]) == ("5.000000", "gift")
-    assert "pilot" in onereel("credits", "list").stdout
+    assert "pilot" in onereel("credits", "list", "--organization", "org_default").stdout
+    unknown = onereel("credits", "list", "--organization", "org_x")
+    assert (unknown.returncode, "No organization with the id 'org_x'" in unknown.stderr) == (1, True)
     refused = onereel("credits", "grant", "1.2345678", "--reason", "odd")
     assert (refused.returncode, "six decimal places" in refused.stderr) == (1, True)
     assert onereel("ledger", "verify").stdout == "The ledger is consistent.\n"

@@ -26,6 +26,14 @@ def test_keys_go_through_the_running_server_without_any_key_in_hand(server: Serv
         client.models.list()
 
 
+def test_an_operator_lists_the_credit_of_any_organization(server: Server, beside: Command):
+    given = beside("credits", "grant", "2.50", "--reason", "thanks", "--organization", "org_default")
+    assert given.returncode == 0, given.stderr
+    assert "thanks" in beside("credits", "list", "--organization", "org_default").stdout
+    unknown = beside("credits", "list", "--organization", "org_x")
+    assert (unknown.returncode, "No organization with the id 'org_x'" in unknown.stderr) == (1, True)
+
+
 def test_the_servers_own_refusal_is_shown(server: Server, beside: Command, tmp_path: Path):
     plain = beside("keys", "create").stdout.strip()
     away = {"ONEREEL_DATA_DIR": str(tmp_path / "elsewhere"), "ONEREEL_URL": server.base_url}

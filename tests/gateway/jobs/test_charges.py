@@ -284,6 +284,19 @@ def test_costs_are_kept_in_the_currency_they_come_in(fake: FakeUpstream) -> None
     assert third[2] == "0.333333333333"
 
 
+def test_a_report_in_another_currency_than_the_prices_is_converted(fake: FakeUpstream) -> None:
+    spec = priced_by(fake, spec={"upstream_costs": [row("0.5")]}, credit_usd=Decimal("0.01"))
+    (route,) = routes(spec, rates=(YUAN,))
+    for cost, micros in (
+        (ReportedCost(None, amount=Decimal(48), currency="credit"), 480_000),
+        (ReportedCost(None, amount=Decimal(2), currency="CNY"), 280_000),
+        (ReportedCost(None, amount=Decimal(2), currency="USD"), 2_000_000),
+    ):
+        told = costs.reported(route, cost)
+        assert told is not None
+        assert (told.micros, told.currency) == (micros, cost.currency)
+
+
 def test_what_was_reported_is_not_replaced_by_an_estimate(fake: FakeUpstream) -> None:
     attempt = SimpleNamespace(
         cost_micros=1, cost_source="reported", cost_amount="0.000001", cost_currency="USD", cost_rate="1"
