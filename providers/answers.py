@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -116,13 +116,23 @@ def creating() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def preparing() -> Iterator[None]:
-    """Around what comes before the create, an upload: it makes no job, so no failure of it is ambiguous."""
+def before_create() -> Iterator[None]:
+    """Around what a create needs first (an upload, a look at its source): whatever fails there, no job was made."""
     try:
         yield
     except ProviderError as error:
         error.ambiguous = False
         raise
+
+
+async def nothing_found(asked: Awaitable[Any]) -> str:
+    """For an adapter's `check`: it reads a job that nobody made, and that there is none proves address and credential."""
+    try:
+        await asked
+    except ProviderError as error:
+        if error.kind is not ErrorKind.JOB_LOST:
+            raise
+    return "address and credential work"
 
 
 def required(body: Any, *path: str) -> str:

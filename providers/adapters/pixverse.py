@@ -167,7 +167,7 @@ class PixVerse:
         return "extend", {"video_media_id": await self._upload("media", files[0])}
 
     async def _upload(self, kind: str, item: MediaInput) -> int:
-        with answers.preparing():
+        with answers.before_create():
             answer = await self._http.request(
                 "POST", f"{_API}/{kind}/upload", form=[(kind, item)], headers=_trace(), timeout=300
             )
