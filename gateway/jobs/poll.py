@@ -102,8 +102,7 @@ async def _unanswered(
             message=error.message,
         )
     if error.kind == ErrorKind.JOB_LOST:
-        safety = route.spec.submit_safety or adapter.submit_safety
-        if safety == "key":
+        if route.local:  # its process came back without its jobs; a provider may have made, and billed, the video
             await resubmit(ctx, job, error)
             return
         if job.lease.tries + 1 >= LOST_AFTER:
@@ -119,7 +118,7 @@ async def _unanswered(
 
 
 async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
-    """The upstream lost the job (a worker restarted) and its create is keyed: the same attempt goes out again."""
+    """Our worker lost the job with its process: it makes the same video again."""
     attempt = _attempt(job)
     delay_ms = int(backoff(job.lease.tries) * 1000)
 
