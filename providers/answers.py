@@ -115,6 +115,16 @@ def creating() -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def preparing() -> Iterator[None]:
+    """Around what comes before the create, an upload: it makes no job, so no failure of it is ambiguous."""
+    try:
+        yield
+    except ProviderError as error:
+        error.ambiguous = False
+        raise
+
+
 def required(body: Any, *path: str) -> str:
     """The id or address at a path of keys of a create's answer. Without it the create is ambiguous."""
     value = found(body, *path)
