@@ -1,6 +1,7 @@
 """WaveSpeed: every model has its own fields; an envelope's code tells of the call, the prediction's code of the job.
 
-Options of the account: webhook_secret (whsec_...; without it the account's own is read).
+Options of the account: webhook_secret (whsec_...; without it the account's own is read), those of
+`providers.huggingface`.
 Unverified: how callbacks are signed, and the field of the answer that holds the secret.
 """
 
@@ -27,11 +28,13 @@ from providers.contract import (
 )
 from providers.error_table import ErrorTable
 from providers.http import HttpDoor
+from providers.huggingface import HuggingFace
 from providers.state_table import StateTable
 from providers.wire_fields import WireFields
 
 PROVIDER: Final = "wavespeed"
 
+_MAX_DATA_URI: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
 _FIELDS: Final = WireFields(
     {
         "seconds": "duration",
@@ -80,7 +83,8 @@ class WaveSpeed:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_ERRORS)
+        self._hub = HuggingFace(account, http, "wavespeed")
+        self._http = http.account(account, authenticate=self._hub.authenticate, errors=_ERRORS)
         self._secret = str(account.options.get("webhook_secret", ""))
 
     async def submit(self, request: VideoRequest) -> Submitted:
@@ -92,9 +96,9 @@ class WaveSpeed:
             **_FIELDS.parameters(request),
             **await _FIELDS.files(request, self._file),
         }
-        path = f"/api/v3/{quote(request.model)}"
-        if request.callback_url and request.callback_url.startswith("https://"):  # it takes no other
-            path += f"?webhook={quote(request.callback_url, safe='')}"
+        path, callback = f"/api/v3/{quote(await self._hub.model(request.model))}", request.callback_url
+        if callback and callback.startswith("https://") and not self._hub.used:  # it takes no other
+            path += f"?webhook={quote(callback, safe='')}"
         with answers.creating():
             answer = await self._http.request(
                 "POST", path, json=request_fields.merged(body, request.provider_options)
@@ -129,13 +133,15 @@ class WaveSpeed:
 
     async def check(self) -> str:
         """Read the balance, which costs nothing."""
+        if self._hub.used:
+            return await self._hub.check()
         found = (await self._http.request("GET", "/api/v3/balance", timeout=30)).object()
         left = answers.found(found, "data", "balance")
         return "the key is valid" if left is None else f"the balance is {left}"
 
     async def _file(self, item: MediaInput) -> str:
-        if (item.url or "").startswith("https://"):
-            return media_forms.address(item)
+        if self._hub.used or (item.url or "").startswith("https://"):
+            return await media_forms.address_or_data(item, _MAX_DATA_URI)
         with answers.preparing():
             answer = await self._http.request("POST", "/api/v3/media/upload/binary", form=[("file", item)])
             address = answers.found(answer.object(), "data", "download_url")
