@@ -1,6 +1,6 @@
 """Higgsfield: a queue in front of many makers' models, each with its own arguments; what it moderates is refunded.
 
-Its callbacks are not signed. Files are taken by address alone.
+Its callbacks are not signed. Files without a public address are uploaded to it.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from providers import answers, media_forms, request_fields, results
+from providers import answers, request_fields, results, uploads
 from providers.contract import (
     Account,
     Content,
@@ -31,6 +31,7 @@ from providers.wire_fields import WireFields
 PROVIDER: Final = "higgsfield"
 
 _AUTH: Final = {"auth": {"header": "Authorization", "prefix": "Key "}}
+_MAX_FILE: Final = 50 * 1024 * 1024  # our own limit: the whole file is in memory
 _FIELDS: Final = WireFields(
     {
         "seconds": "duration",
@@ -69,6 +70,7 @@ class Higgsfield:
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
         authorized = replace(account, options={**_AUTH, **account.options})
+        self._door = http
         self._http = http.account(authorized, errors=_ERRORS)
 
     async def submit(self, request: VideoRequest) -> Submitted:
@@ -82,7 +84,7 @@ class Higgsfield:
             **_FIELDS.length(request),
             **_FIELDS.shape(request),
             **_FIELDS.parameters(request),
-            **await _FIELDS.files(request, _address),
+            **await _FIELDS.files(request, self._file),
         }
         path = f"/{quote(request.model)}"
         if request.callback_url:
@@ -117,9 +119,23 @@ class Higgsfield:
             if error.http_status not in _TOO_LATE:
                 raise
 
-
-async def _address(item: MediaInput) -> str:
-    return media_forms.address(item)
+    async def _file(self, item: MediaInput) -> str:
+        if item.url is not None:
+            return item.url
+        with answers.preparing():
+            answer = await self._http.request(
+                "POST", "/files/generate-upload-url", json={"content_type": item.media_type}
+            )
+            ticket = answer.object()
+        public, upload = ticket.get("public_url"), ticket.get("upload_url")
+        if not isinstance(public, str) or not isinstance(upload, str):
+            raise ProviderError(
+                ErrorKind.PROVIDER_ERROR,
+                "the upstream's answer to the upload has no public_url and upload_url",
+            )
+        headers = ticket.get("upload_headers") or {"Content-Type": item.media_type}
+        await uploads.put(self._door, upload, item, headers, _MAX_FILE)
+        return public
 
 
 def _path(handle: Handle, what: str) -> str:

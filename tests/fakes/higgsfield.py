@@ -29,6 +29,8 @@ class Fake(FakeProvider):
     routes = (
         ("GET", "/requests/{id}/status", "poll"),
         ("POST", "/requests/{id}/cancel", "cancel"),
+        ("POST", "/files/generate-upload-url", "upload"),
+        ("PUT", "/uploads/{name}", "put"),
         ("POST", "/{model*}", "create"),
     )
     errors: ClassVar[Mapping[str, tuple[int, Any, str]]] = {
@@ -56,6 +58,26 @@ class Fake(FakeProvider):
         "out_of_memory": "it has no word for it",
         "completed_with_error": "completed carries no error",
     }
+
+    def authorized(self, request: Request, key: str) -> bool:
+        """Check the key; an upload is signed by its address."""
+        return request.method == "PUT" or super().authorized(request, key)
+
+    async def upload(self, request: Request) -> Answer:
+        """Name an address to put a file to, and the one that it will have."""
+        name = request.fields["content_type"].replace("/", ".")
+        return as_json(
+            {
+                "public_url": f"https://cdn.example/{name}",
+                "upload_url": f"{request.foreign.removesuffix('foreign')}higgsfield/uploads/{name}",
+                "upload_headers": {"Content-Type": request.fields["content_type"], "x-amz-tagging": "input"},
+            }
+        )
+
+    async def put(self, request: Request) -> Answer:
+        """Keep a file, if it comes with the headers that are signed."""
+        signed = request.headers.get("x-amz-tagging") == "input" and "authorization" not in request.headers
+        return Answer(200 if signed and request.body else 403)
 
     def asked(self, request: Request) -> Asked:
         """Read a create of a model with these arguments."""

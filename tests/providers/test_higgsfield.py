@@ -1,5 +1,6 @@
 """What is special about Higgsfield: a key of two parts, moderation as a state, limits told in words."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ from providers.contract import Completed, ErrorKind, Failed, MediaRole, Provider
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 from tests.fakes import FakeProviders
-from tests.providers.wire import ended, media, video_request
+from tests.providers.wire import Exchange, answering, ended, media, serving, video_request
 
 FRAME = media(MediaRole.FIRST_FRAME, b"a", "image/png")
 HOSTED = replace(FRAME, url="https://onereel.example/1.png")
@@ -62,10 +63,70 @@ async def test_a_model_spells_its_arguments(adapter: higgsfield.Higgsfield, fake
     assert (sent["end_image_url"], sent["sound"]) == ("https://onereel.example/1.png", True)
 
 
+async def test_a_file_without_an_address_is_uploaded(
+    adapter: higgsfield.Higgsfield, fake: FakeProviders
+) -> None:
+    await adapter.submit(asked(media=(FRAME,)))
+    ticket, upload, create = fake.requests()
+    assert ticket["fields"] == {"content_type": "image/png"}
+    assert (upload["method"], upload["path"]) == ("PUT", "/higgsfield/uploads/image.png")
+    assert upload["headers"]["content-type"] == "image/png"
+    assert "authorization" not in upload["headers"]
+    assert create["fields"]["image_url"] == "https://cdn.example/image.png"
+
+
+@pytest.mark.parametrize(
+    ("ticket", "put", "kind"),
+    [
+        (b"{}", 200, ErrorKind.PROVIDER_ERROR),
+        (b"{", 200, ErrorKind.PROVIDER_ERROR),
+        (None, 403, ErrorKind.PROVIDER_ERROR),
+        (None, 503, ErrorKind.PROVIDER_UNAVAILABLE),
+    ],
+)
+async def test_an_upload_that_fails_has_made_no_job(
+    fake: FakeProviders, ticket: bytes | None, put: int, kind: ErrorKind
+) -> None:
+    async def respond(exchange: Exchange) -> None:
+        await exchange.body()
+        url = f"http://localhost:{other.port}/put"
+        named = json.dumps({"public_url": "https://cdn.example/1", "upload_url": url}).encode()
+        is_put = exchange.line.startswith("PUT ")
+        await exchange.answer(put if is_put else 200, b"" if is_put else ticket or named)
+
+    async with serving(respond) as other:
+        door = HttpDoor(allowed_private_hosts=(f"localhost:{other.port}",))
+        adapter = build_adapter(fake.upstream("higgsfield", base_url=f"http://127.0.0.1:{other.port}"), door)
+        with pytest.raises(ProviderError) as caught:
+            await adapter.submit(asked(media=(FRAME,)))
+        await door.close()
+    assert (caught.value.kind, caught.value.ambiguous) == (kind, False)
+    methods = [exchange.line.partition(" ")[0] for exchange in other.exchanges]
+    assert methods == (["POST"] if ticket else ["POST", "PUT"])
+
+
+async def test_an_address_of_this_network_gets_no_file(fake: FakeProviders) -> None:
+    body = b'{"public_url": "https://cdn.example/1", "upload_url": "http://127.0.0.1:1/put"}'
+    async with serving(answering(200, body)) as other:
+        door = HttpDoor()
+        adapter = build_adapter(fake.upstream("higgsfield", base_url=f"http://127.0.0.1:{other.port}"), door)
+        with pytest.raises(ProviderError, match="named for the upload is refused") as caught:
+            await adapter.submit(asked(media=(FRAME,)))
+        await door.close()
+    assert caught.value.kind is ErrorKind.PROVIDER_ERROR
+    assert len(other.exchanges) == 1
+
+
+async def test_a_large_file_is_refused(adapter: higgsfield.Higgsfield, fake: FakeProviders) -> None:
+    with pytest.raises(ProviderError, match=f"{50 * 1024 * 1024} can be uploaded") as caught:
+        await adapter.submit(asked(media=(replace(FRAME, size=50 * 1024 * 1024 + 1),)))
+    assert caught.value.kind is ErrorKind.INPUT_MEDIA
+    assert fake.stats()["jobs"] == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
-        ({"media": (FRAME,)}, ErrorKind.INPUT_MEDIA, "ONEREEL_PUBLIC_URL"),
         ({"media": (HOSTED, HOSTED)}, ErrorKind.INVALID_REQUEST, "first_frame: .* at most 1"),
         ({"parameters": {"fps": 24}}, ErrorKind.INVALID_REQUEST, "fps: .* takes no such parameter"),
         (
