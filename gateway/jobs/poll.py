@@ -102,7 +102,9 @@ async def _unanswered(
             message=error.message,
         )
     if error.kind == ErrorKind.JOB_LOST:
-        if route.local:  # its process came back without its jobs; a provider may have made, and billed, the video
+        if (
+            route.local
+        ):  # its process came back without its jobs; a provider may have made, and billed, the video
             await resubmit(ctx, job, error)
             return
         if job.lease.tries + 1 >= LOST_AFTER:
