@@ -13,7 +13,7 @@ from gateway.crypto import open_secret_box
 from gateway.events import Hints
 from gateway.keys.forms import parse
 from gateway.settings import Settings
-from gateway.telemetry import Metrics
+from gateway.telemetry import Metrics, configure_logging
 from gateway.upstreams.forms import CredentialForm, PauseForm, UpstreamForm
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
@@ -30,6 +30,7 @@ def call(settings: Settings, method: str, path: str, body: Json | None) -> Json:
     client = find_server(settings, admin=True)
     if client is not None:
         return _over_http(client, method, quote(path), body)
+    configure_logging("console", "WARNING")  # stdout is for data
     return run(_offline(settings, method, path, body or {}))
 
 

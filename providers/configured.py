@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ _PLACEHOLDER: Final = re.compile(
     r"//[A-Z]+\."
 )  # https://RESOURCE.example: part of the address is the customer's own
 _TABLES: Final = re.compile(r"^\[", re.MULTILINE)
+_KEY_FILE: Final = "GOOGLE_APPLICATION_CREDENTIALS"  # by Google's convention the path of a file, not the key
 _EITHER: Final = (
     ("prices", "price_per_second_usd"),
     ("upstream_costs", "upstream_cost_per_second_usd"),
@@ -127,11 +129,23 @@ def _table(catalog: CatalogFile, variables: Sequence[str], environment: Mapping[
         options.setdefault("region", regions[0])
     table["base_url"] = _address(catalog, options, environment.get(catalog.base_url_env or "", ""))
     secret = [name for name in variables if name not in catalog.options_env.values()]
-    if len(secret) == 1:
+    if secret == [_KEY_FILE]:
+        table["api_key"] = _key_file(environment[_KEY_FILE])
+    elif len(secret) == 1:
         table["api_key_env"] = secret[0]
     else:
         table["api_key"] = ":".join(environment[name] for name in secret)
     return table
+
+
+def _key_file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(
+            f"{_KEY_FILE} names {path}, which cannot be read ({error.strerror}): correct or unset it, "
+            "or set ONEREEL_UPSTREAMS_FROM_ENV=false"
+        ) from None
 
 
 def _address(catalog: CatalogFile, options: Mapping[str, Any], given: str) -> str:

@@ -1,6 +1,7 @@
 """Shared fixtures: a clock, and each database for real."""
 
 import itertools
+import os
 import shutil
 import tempfile
 import uuid
@@ -17,6 +18,8 @@ from gateway.db_open import open_database
 from gateway.schema import METADATA
 from gateway.settings import Settings
 from tests.postgres import create_database, drop_database, postgres
+
+os.environ["ONEREEL_UPSTREAMS_FROM_ENV"] = "false"  # whatever keys the machine has
 
 hypothesis.settings.register_profile("onereel", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("onereel")

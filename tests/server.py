@@ -129,6 +129,7 @@ class Server:
             "ONEREEL_PORT": str(self.port),
             "ONEREEL_ADMIN_KEY": self.admin_key,
             "ONEREEL_LOCAL__ENABLED": "false",
+            "ONEREEL_UPSTREAMS_FROM_ENV": "false",  # whatever keys the machine has
             **self._env,
         }
 

@@ -77,11 +77,12 @@ class UpstreamService:
         def write(conn: Connection) -> None:
             if self._catalogue.is_configured(form.name) or store.is_taken(conn, form.name):
                 raise BadRequest(
-                    f"There is an upstream '{form.name}' already, or its last videos still run: choose another name.",
+                    f"There is an upstream '{form.name}' already, or one was just removed: choose another name.",
                     param="name",
                     code="name_taken",
                 )
             store.add(conn, form.name, settings, secret)
+            breaker.lift(conn, form.name)  # of an earlier one of this name
 
         return await self._changed(form.name, write, claim)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
 
 from gateway.db import now_ms
 from gateway.errors import NotFound
@@ -12,6 +12,8 @@ from gateway.jobs.tables import attempts
 from gateway.upstreams.tables import credentials, pauses, upstreams
 
 AnyRow = Row[Any]
+
+GRACE_MS: Final = 60_000
 
 _STAMPS: Final = select(upstreams.c.name, upstreams.c.created_at, upstreams.c.revision)
 _LIVE: Final = (attempts.c.holds_upstream_slot, attempts.c.upstream == upstreams.c.name)
@@ -92,19 +94,24 @@ def remove(conn: Connection, name: str) -> None:
 
 
 def forget_unused(conn: Connection) -> bool:
-    """Delete removed upstreams, and credentials that were replaced, once no live attempt needs them."""
+    """Delete removed upstreams, and credentials that were replaced, once no live attempt needs them.
+
+    Not at once: a process that has not seen the change yet may just begin an attempt.
+    """
+    long_ago = now_ms() - GRACE_MS
     busy = exists().where(*_LIVE).correlate(upstreams)
-    gone = conn.execute(delete(upstreams).where(upstreams.c.removed_at.is_not(None), ~busy)).rowcount
+    gone = conn.execute(delete(upstreams).where(upstreams.c.removed_at < long_ago, ~busy)).rowcount
     orphan = ~exists().where(upstreams.c.name == credentials.c.upstream).correlate(credentials)
-    present = exists().where(
-        upstreams.c.name == credentials.c.upstream, upstreams.c.credential_version == credentials.c.version
+    needed = exists().where(
+        upstreams.c.name == credentials.c.upstream,
+        or_(upstreams.c.credential_version == credentials.c.version, upstreams.c.updated_at >= long_ago),
     )
     used = exists().where(
         attempts.c.holds_upstream_slot,
         attempts.c.upstream == credentials.c.upstream,
         attempts.c.credential_version == credentials.c.version,
     )
-    replaced = ~present.correlate(credentials) & ~used.correlate(credentials)
+    replaced = ~needed.correlate(credentials) & ~used.correlate(credentials)
     gone += conn.execute(delete(credentials).where(orphan | replaced)).rowcount
     return gone > 0
 

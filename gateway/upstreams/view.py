@@ -25,11 +25,15 @@ class UpstreamPause(_Answer):
 
 
 class UpstreamCredential(_Answer):
-    """Whether there is one, from which variable, and for a stored one its version."""
+    """Whether there is one, from which variable, and for a stored one its version.
+
+    `kept` are the versions that running videos may need, the present one included.
+    """
 
     set: bool
     env: str | None
     version: int | None
+    kept: list[int]
 
 
 class Upstream(_Answer):
@@ -76,8 +80,9 @@ class UpstreamCheck(_Answer):
     type: str
     base_url: str
     usable: bool
-    verdict: Literal["ok", "reached", "refused", "unreachable", "broken"] = Field(
-        description="reached: it answers, but nothing proves the credential. refused: credential or funds."
+    verdict: Literal["ok", "reached", "untested", "refused", "unreachable", "broken"] = Field(
+        description="reached: it answers, but nothing proves the credential. untested: nothing can be asked free of "
+        "charge. refused: credential or funds."
     )
     detail: str
     latency_ms: int
@@ -106,7 +111,10 @@ def public_upstream(spec: UpstreamSpec, catalogue: Catalogue, health: Health) ->
             {"reason": pause.reason, "message": pause.message, "paused_at": pause.paused_at // 1000}
         ),
         credential=UpstreamCredential(
-            set=bool(spec.credential), env=spec.api_key_env, version=spec.credential_version
+            set=bool(spec.credential),
+            env=spec.api_key_env,
+            version=spec.credential_version,
+            kept=catalogue.credential_versions(spec.name),
         ),
         priority=spec.priority,
         weight=spec.weight,

@@ -9,6 +9,7 @@ from gateway.clock import Clock
 from gateway.crypto import SecretBox
 from gateway.db import Database
 from gateway.errors import NotFound
+from gateway.videos.states import TERMINAL
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
 
@@ -57,7 +58,7 @@ class InputLinks:
         return f"{self._public_url}{PATH}/{video_id}/{n}/{until}/{signature}/{name}"
 
     async def find(self, video_id: str, n: int, until: int, signature: str) -> InputFile:
-        """Find what an address leads to. NotFound for one that we never gave out, that has ended, or whose file is gone."""
+        """Find what an address leads to. NotFound for one that we never gave out, or that has ended with its video."""
         good = self._secrets.is_signature(_signed(video_id, n, until), signature)
         if not good or until * 1000 < self._clock.now_ms():
             raise _gone()
@@ -76,7 +77,8 @@ def _signed(video_id: str, n: int, until: int) -> str:
 
 
 def _request(conn: Connection, video_id: str) -> Any:
-    return conn.execute(select(videos.c.request).where(videos.c.id == video_id)).scalar()
+    live = (videos.c.id == video_id, videos.c.state.not_in(TERMINAL))
+    return conn.execute(select(videos.c.request).where(*live)).scalar()
 
 
 def _gone() -> NotFound:

@@ -153,6 +153,10 @@ class Catalogue:
         """Whether the upstream comes from the configuration, or is the local worker."""
         return name in self._upstreams
 
+    def credential_versions(self, name: str) -> list[int]:
+        """List the stored credentials of an upstream that are still kept."""
+        return sorted(version for each, version in self._older if each == name)
+
     def with_version(self, upstream: UpstreamSpec, version: int | None) -> UpstreamSpec:
         """Give the upstream under the credential of an attempt; under the present one where that is not kept."""
         if version is None or version == upstream.credential_version:

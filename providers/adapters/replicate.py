@@ -140,8 +140,9 @@ class Replicate:
     async def _file(self, item: MediaInput) -> str:
         if item.size <= _MAX_DATA_URI or (item.url or "").startswith("https://"):
             return await media_forms.address_or_data(item, _MAX_DATA_URI)
-        answer = await self._http.request("POST", "/files", form=[("content", item)])
-        address = answers.found(answer.object(), "urls", "get")
+        with answers.before_create():
+            answer = (await self._http.request("POST", "/files", form=[("content", item)])).object()
+        address = answers.found(answer, "urls", "get")
         if not isinstance(address, str):
             raise ProviderError(
                 ErrorKind.PROVIDER_ERROR, "the upstream's answer to the upload has no urls.get"

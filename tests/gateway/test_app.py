@@ -210,7 +210,7 @@ def test_bad_brackets(client, gateway, fields, code):
 
 
 UNKNOWN = "0" * 32
-OPEN = ("/health", "/metrics", "/v1/callbacks/", "/v1/billing/stripe/webhook")
+OPEN = ("/health", "/metrics", "/v1/callbacks/", "/v1/inputs/", "/v1/billing/stripe/webhook")
 
 
 @pytest.mark.parametrize(

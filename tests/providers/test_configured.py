@@ -1,6 +1,7 @@
 """What the catalogue fills in, and which providers the environment switches on."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -77,11 +78,23 @@ def test_the_environment_switches_on_what_has_an_adapter_and_is_not_configured_b
         assert from_environment({"XAI_API_KEY": "k"}, ()) == []
 
 
+def test_a_credential_of_parts_is_joined_and_one_in_a_file_is_read(tmp_path: Path):
+    kling = from_environment({"KLING_ACCESS_KEY": "id", "KLING_SECRET_KEY": "secret"}, ())
+    assert [(each.name, each.credential) for each in kling] == [("kling", "id:secret")]
+    file = tmp_path / "key.json"
+    google = {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_PROJECT": "p1"}
+    with pytest.raises(ValueError, match="cannot be read"):
+        from_environment(google, ())
+    file.write_text('{"type": "service_account"}')
+    (vertex,) = from_environment(google, ())
+    assert (vertex.credential, vertex.options["project"]) == ('{"type": "service_account"}', "p1")
+
+
 def test_settings_take_both_and_can_be_told_not_to(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", "k")
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://us.example")
     table = {"name": "x", "type": "xai"}
-    settings = Settings.model_validate({"upstreams": [table]})
+    settings = Settings.model_validate({"upstreams": [table], "upstreams_from_env": True})
     assert [each.name for each in settings.upstreams] == ["x", "azure_openai"]
     assert settings.upstreams[0].models == XAI.models
     off = Settings.model_validate({"upstreams": [table], "upstreams_from_env": False})

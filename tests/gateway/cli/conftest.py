@@ -16,13 +16,20 @@ ONEREEL = str(Path(sys.executable).parent / "onereel")
 
 
 def run_command(
-    folder: Path, *arguments: str, env: dict[str, str] | None = None
+    folder: Path, *arguments: str, env: dict[str, str] | None = None, stdin: str = ""
 ) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ONEREEL_")}
     return subprocess.run(
         [ONEREEL, *arguments],
-        env={**inherited, "ONEREEL_LOCAL__ENABLED": "false", "ONEREEL_PORT": "0", **(env or {})},
+        env={
+            **inherited,
+            "ONEREEL_LOCAL__ENABLED": "false",
+            "ONEREEL_UPSTREAMS_FROM_ENV": "false",
+            "ONEREEL_PORT": "0",
+            **(env or {}),
+        },
         cwd=folder,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
@@ -34,8 +41,10 @@ def run_command(
 def onereel(tmp_path: Path) -> Command:
     """Run the command in an empty folder."""
 
-    def run(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        return run_command(tmp_path, *arguments, env=env)
+    def run(
+        *arguments: str, env: dict[str, str] | None = None, stdin: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        return run_command(tmp_path, *arguments, env=env, stdin=stdin)
 
     return run
 
@@ -59,8 +68,10 @@ def beside(server: Server, tmp_path: Path) -> Command:
     config = tmp_path / "onereel.toml"
     config.write_text((server.data_dir / "onereel.toml").read_text())
 
-    def run(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    def run(
+        *arguments: str, env: dict[str, str] | None = None, stdin: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
         data_dir = {"ONEREEL_DATA_DIR": str(server.data_dir / "data")}
-        return run_command(tmp_path, *arguments, env={**data_dir, **(env or {})})
+        return run_command(tmp_path, *arguments, env={**data_dir, **(env or {})}, stdin=stdin)
 
     return run

@@ -66,7 +66,7 @@ def test_the_life_of_an_upstream(client: httpx.Client, gateway: Live, fake: Fake
     fake.reset()
     made = added(client, fake, "acme", priority=5, options={"api_secret": "x", "format": "multipart"})
     assert (made["source"], made["status"], made["breaker"]) == ("database", "active", "closed")
-    assert made["credential"] == {"set": True, "env": None, "version": 1}
+    assert made["credential"] == {"set": True, "env": None, "version": 1, "kept": [1]}
     assert made["options"] == {"api_secret": "[hidden]", "format": "multipart"}
     assert "secret-of-acme" not in str(made)
     assert "acme/fast" in [each["id"] for each in client.get("/v1/models").json()["data"]]
@@ -98,7 +98,7 @@ def test_a_rotated_credential_is_for_what_begins_after_it(client: httpx.Client, 
         assert time.monotonic() < deadline
         time.sleep(0.02)
     rotated = client.post("/v1/upstreams/turning/rotate", json={"api_key": "newer"}).json()
-    assert rotated["credential"]["version"] == 2
+    assert (rotated["credential"]["version"], rotated["credential"]["kept"]) == (2, [1, 2])
     fake.config(run_seconds=[0, 0])
     assert make(client, "the second")["status"] == "completed"
     assert ended(client, running["id"])["status"] == "completed"
@@ -131,6 +131,41 @@ def test_a_removed_upstream_ends_what_it_has_begun(client: httpx.Client, fake: F
     )
     assert taken.json()["error"]["code"] == "name_taken"
     assert ended(client, video["id"])["status"] == "completed"
+
+
+def test_the_owner_sees_every_attempt_and_only_the_operator_the_upstreams_words(
+    client: httpx.Client, gateway: Live, fake: FakeUpstream
+):
+    fake.reset()
+    fake.fault("auth", 1)
+    added(client, fake, "locked", priority=0)
+    added(client, fake, "open", priority=1)
+    project = client.get("/v1/organization/projects").json()["data"][0]["id"]
+    key = client.post(f"/v1/organization/projects/{project}/api_keys", json={"name": "o"}).json()["value"]
+    owner = {"Authorization": f"Bearer {key}"}
+    body = {"prompt": "a cat", "model": "acme/fast"}
+    video = client.post("/v1/videos", json=body, headers=owner).json()
+    assert ended(client, video["id"])["status"] == "completed"
+    path = f"/v1/videos/{video['id']}/attempts"
+    refused, made = client.get(path, headers=owner).json()["data"]
+    assert [(each["upstream"], each["status"]) for each in (refused, made)] == [
+        ("locked", "failed"),
+        ("open", "completed"),
+    ]
+    assert refused["error"]["code"] == "provider_error"
+    assert not any(word in str(refused) for word in ("401", "Incorrect", "handle", "credential"))
+    assert made["submitted_at"] is not None
+    told, done = client.get(path).json()["data"]
+    assert (told["error"]["kind"], told["error"]["http_status"]) == ("provider_auth", 401)
+    assert done["handle"]["id"].startswith("video_")
+    assert client.get(path.replace(video["id"], "video_" + "0" * 32), headers=owner).status_code == 404
+    locked = client.get("/v1/upstreams/locked").json()
+    assert (locked["status"], locked["pause"]["reason"]) == ("paused", "provider_auth")
+    assert 'onereel_upstream_paused{upstream="locked"} 1.0' in client.get("/metrics").text
+    rotated = client.post("/v1/upstreams/locked/rotate", json={"api_key": "right"}).json()
+    assert rotated["status"] == "active"
+    for name in ("locked", "open"):
+        client.delete(f"/v1/upstreams/{name}")
 
 
 def test_checks_spend_nothing_and_tell_what_is_wrong(client: httpx.Client, fake: FakeUpstream):
