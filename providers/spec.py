@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -63,7 +63,8 @@ class ModelSpec(BaseModel):
     makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
     resolution, where it is shorter than at others. `regions` empty means everywhere.
     `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
-    has none.
+    has none. `provider_options` are those that a client may send; None means any where a video costs its client nothing,
+    and none where it is priced: an option may make the upstream do more than the price says.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +77,7 @@ class ModelSpec(BaseModel):
     required_roles: frozenset[MediaRole] = frozenset()
     needs_handle: frozenset[Operation] = frozenset()
     parameters: frozenset[str] = frozenset({"seed", "n"})
+    provider_options: frozenset[str] | None = None
     audio: SoundMode | None = None
     seconds: Lengths = (Decimal(4), Decimal(8), Decimal(12))
     default_seconds: Decimal | None = None
@@ -221,6 +223,11 @@ class ModelSpec(BaseModel):
     def words_of(self, size: str) -> tuple[str | None, str | None]:
         """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
         return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
+
+    def takes_options(self, names: Collection[str], *, free: bool) -> bool:
+        """Whether a client may send these provider_options; `free`: its videos cost it nothing."""
+        known = self.provider_options
+        return not names or (free if known is None else known.issuperset(names))
 
     def lengths_of(self, operation: Operation) -> tuple[Decimal, ...]:
         """List the lengths on offer; those of an extension are what it adds."""
