@@ -12,7 +12,7 @@ from gateway.jobs.attempts import read_attempt
 from gateway.jobs.choice import choose, others_left
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
-from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
+from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import is_route_of, route_of_attempt, routes_of, video_request
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.jobs.tables import attempts
@@ -276,8 +276,8 @@ async def _leave_route(ctx: JobContext, job: Job, route: Route, error: ProviderE
 
 
 def _close_refused(conn: Connection, job: Job, error: ProviderError, state: str) -> None:
-    what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-    close_attempt(conn, _attempt(job), job.rows.video, state, database_now(conn), error=what)
+    kept = error_columns(error)
+    close_attempt(conn, _attempt(job), job.rows.video, state, database_now(conn), error=kept)
     _move_video(conn, job.video_id, State.QUEUED)
 
 
