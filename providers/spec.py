@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,6 +25,7 @@ from providers.contract import MediaRole, Operation, SubmitSafety
 from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
+from providers.urls import origin
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -273,6 +275,18 @@ class UpstreamSpec(BaseModel):
     pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
     _credential_version: int | None = PrivateAttr(default=None)
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        """The address is shown and trusted: no credential in it, nothing behind the path."""
+        origin(value)
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError("the URL must not contain a user name or password: the credential is api_key")
+        if parts.query or parts.fragment:
+            raise ValueError("the URL must end with its path, without ? or #")
+        return value
 
     @property
     def credential_version(self) -> int | None:

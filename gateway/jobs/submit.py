@@ -286,10 +286,10 @@ async def resume(ctx: JobContext, job: Job) -> None:
     video, attempt = job.rows.video, _attempt(job)
     request = StoredRequest.model_validate(video.request)
     route = route_of_attempt(routes_of(ctx, video, request), attempt)
-    if route is None:
+    adapter = None if route is None else ctx.adapter_if_any(route, attempt)
+    if route is None or adapter is None:
         await _to_unknown(ctx, job)
         return
-    adapter = ctx.adapter_of(route, attempt)
     safety = _safety(route, adapter)
     cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))
     if cannot_tell or video.deadline <= ctx.clock.now_ms() or job.lease.tries > ctx.settings.jobs.max_tries:
@@ -362,7 +362,7 @@ async def _adopt(ctx: JobContext, job: Job) -> bool:
     request = StoredRequest.model_validate(job.rows.video.request)
     attempt = _attempt(job)
     route = route_of_attempt(routes_of(ctx, job.rows.video, request), attempt)
-    adapter = None if route is None else ctx.adapter_of(route, attempt)
+    adapter = None if route is None else ctx.adapter_if_any(route, attempt)
     if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
         return False
     job.lease.check()
