@@ -9,7 +9,7 @@ from gateway.jobs import costs, moves, store
 from gateway.jobs.choice import others_left
 from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
-from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
+from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.videos.routing import Route
@@ -126,8 +126,8 @@ async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
-        what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-        close_attempt(conn, attempt, job.rows.video, "refused", database_now(conn), error=what)
+        kept = error_columns(error)
+        close_attempt(conn, attempt, job.rows.video, "refused", database_now(conn), error=kept)
         conn.execute(
             update(videos)
             .where(videos.c.id == job.video_id)
@@ -152,8 +152,8 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
-        what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-        close_attempt(conn, _attempt(job), video, "failed", database_now(conn), error=what)
+        kept = error_columns(error)
+        close_attempt(conn, _attempt(job), video, "failed", database_now(conn), error=kept)
         conn.execute(
             update(videos)
             .where(videos.c.id == video.id)
