@@ -84,8 +84,9 @@ def test_the_example_of_prices_is_a_configuration(tmp_path: Path) -> None:
 
 
 def test_the_example_of_upstreams_is_a_configuration(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", (DOCS / "routing.md").read_text(), re.DOTALL)
-    settings = Settings(data_dir=tmp_path, **tomllib.loads(textwrap.dedent(text)))
+    texts = re.findall(r"```toml\n(.*?)```", (DOCS / "routing.md").read_text(), re.DOTALL)
+    settings, router = (Settings(data_dir=tmp_path, **tomllib.loads(textwrap.dedent(text))) for text in texts)
+    assert [model.id for model in router.upstreams[0].models] == ["fal/fal-ai/veo3.1/fast"]
     first, second = settings.upstreams
     assert ([model.id for model in first.models], second.priority) == (["xai/grok-imagine-video"], 1)
     assert len(second.models) > 1
