@@ -74,10 +74,9 @@ class Fake(FakeProvider):
             raise ValueError("webhook must be an https address")
         if not body.get("image", "https://").startswith("https://"):
             raise ValueError("image must be an address")
-        pixels = body["size"].replace("*", "x") if "size" in body else ""
         return Asked(
             prompt=body["prompt"],
-            size=pixels or size_of(body["resolution"], body["aspect_ratio"]),
+            size=_size(body),
             seconds=body["duration"],
             model=request.params["model"],
             callback_url=request.query.get("webhook"),
@@ -139,3 +138,11 @@ class Fake(FakeProvider):
             "code": 0,
             "error": "",
         }
+
+
+def _size(body: Mapping[str, Any]) -> str:
+    if "size" in body:
+        return str(body["size"]).replace("*", "x")
+    if "image" in body and "resolution" not in body:
+        return "1280x720"  # the shape of the picture
+    return size_of(body["resolution"], body["aspect_ratio"])

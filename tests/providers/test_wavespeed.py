@@ -72,6 +72,16 @@ async def test_a_model_spells_its_fields(adapter: wavespeed.WaveSpeed, fake: Fak
     assert fake.requests("POST")[-1]["fields"]["enable_audio"] is False
 
 
+async def test_a_picture_gives_the_shape(adapter: wavespeed.WaveSpeed, fake: FakeProviders) -> None:
+    hosted = replace(FRAME, url="https://onereel.example/1.png")
+    await adapter.submit(asked("kwaivgi/kling-v2.1-i2v-standard", seconds=5, media=(hosted,)))
+    assert fake.requests("POST")[-1]["fields"] == {
+        "prompt": "a fox",
+        "duration": 5,
+        "image": "https://onereel.example/1.png",
+    }
+
+
 async def test_files_are_uploaded_unless_they_have_an_address(
     adapter: wavespeed.WaveSpeed, fake: FakeProviders
 ) -> None:
