@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -113,6 +113,26 @@ def creating() -> Iterator[None]:
         if error.kind is ErrorKind.JOB_LOST:
             error.kind = ErrorKind.MODEL_RETIRED
         raise
+
+
+@contextlib.contextmanager
+def before_create() -> Iterator[None]:
+    """Around what a create needs first (an upload, a look at its source): whatever fails there, no job was made."""
+    try:
+        yield
+    except ProviderError as error:
+        error.ambiguous = False
+        raise
+
+
+async def nothing_found(asked: Awaitable[Any]) -> str:
+    """For an adapter's `check`: it reads a job that nobody made, and that there is none proves address and credential."""
+    try:
+        await asked
+    except ProviderError as error:
+        if error.kind is not ErrorKind.JOB_LOST:
+            raise
+    return "address and credential work"
 
 
 def required(body: Any, *path: str) -> str:
@@ -263,7 +283,7 @@ def _envelope(response: Response) -> tuple[str, str | None]:
     except ValueError:
         return response.body[: 4 * MAX_MESSAGE_CHARS].decode("utf-8", "replace"), None
     if not isinstance(body, dict):
-        return "", None
+        return body if isinstance(body, str) else "", None
     if body.get("error") and body.get("error_description"):  # OAuth
         return str(body["error_description"]), str(body["error"])
     return described(body["error"] if body.get("error") else body)

@@ -21,7 +21,7 @@ class WireFields:
     size it may be an example of the value instead: "4s", "4" (a number), "\"4\"" (a text), "1280*720". A
     resolution may have another word: "720p" = "hd". A role has a name only where one is given; one that ends in "[]"
     is a list, which roles may share ("image_urls[]" of a first and a last frame). A shape is said in words, unless
-    `names` or the model has a field for the size in pixels.
+    there are none and `names` or the model has a field for the size in pixels, or the model has an example of one.
     """
 
     names: Mapping[str, str]
@@ -40,7 +40,9 @@ class WireFields:
         return {name: f"{value}{example[2]}"}
 
     def shape(self, request: VideoRequest) -> dict[str, Any]:
-        """The size: in the words of the model's row, else in pixels, else in the words that fit it."""
+        """The size: as an example has it, else in the words of the model's row, in pixels, in words that fit it."""
+        if _SIZE.fullmatch(str(request.wire.get("size", ""))):
+            return self._pixels(request)
         words = {"resolution": request.resolution, "aspect_ratio": request.aspect_ratio}
         if not any(words.values()):
             if request.wire.get("size", "size" in self.names):

@@ -40,6 +40,7 @@ _PARAMETERS: Final = {
     "negative_prompt": "negativePrompt",
 }
 _INVALID_ARGUMENT: Final = 3
+_CHECKED: Final = "veo-3.1-generate-001"
 _ERRORS: Final = ErrorTable(
     code_at=("error.status",),
     message_at=("error.message",),
@@ -112,6 +113,13 @@ class GoogleVertex:
         """Read the operation once more, now for the video in it."""
         content = base64_content(await self._fetched(handle), "bytesBase64Encoded")
         return await answers.video_only(content)
+
+    async def check(self) -> str:
+        """Read an operation that nobody started."""
+        model = f"{self._models}/{_CHECKED}"
+        return await answers.nothing_found(
+            self.poll({"model": model, "name": f"{model[1:]}/operations/none"})
+        )
 
     async def _fetched(self, handle: Handle) -> Content:
         path = f"{handle['model']}:fetchPredictOperation"

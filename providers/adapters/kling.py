@@ -17,6 +17,7 @@ from providers.contract import (
     MediaInput,
     MediaRole,
     Operation,
+    ProviderError,
     Running,
     Status,
     SubmitSafety,
@@ -29,6 +30,8 @@ from providers.state_table import StateTable
 
 PROVIDER: Final = "kling"
 
+_TEXT: Final = "/v1/videos/text2video"
+_EXTEND: Final = "/v1/videos/video-extend"
 _MAX_IMAGE: Final = 10 * 1024 * 1024
 _MODES: Final = {"720p": "std", "1080p": "pro", "4k": "4k"}
 _RATIOS: Final = ("16:9", "9:16", "1:1")
@@ -37,6 +40,7 @@ _PARAMETERS: Final[Mapping[str, request_fields.Write]] = {
     "negative_prompt": "negative_prompt",
     "audio": lambda on: {"sound": "on" if on else "off"},
 }
+_SAID_OF_EXTENSIONS: Final[Mapping[str, request_fields.Write]] = {"negative_prompt": "negative_prompt"}
 _STATES: Final = StateTable(
     queued=("submitted",),
     running=("processing",),
@@ -73,19 +77,10 @@ class Kling:
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the task: exactly one request. Raises ProviderError."""
-        request_fields.operation(request, Operation.GENERATE)
-        path, images = await _images(request)
-        body: dict[str, Any] = {
-            "model_name": request.model,
-            "prompt": request.prompt,
-            "duration": str(request_fields.whole_seconds(request)),
-            "mode": request_fields.tier(request, _MODES),
-            "external_task_id": request.attempt_id,
-            **request_fields.parameters(request, _PARAMETERS),
-            **images,
-        }
-        if "image" not in images:  # a first frame has its own shape
-            body["aspect_ratio"] = request_fields.aspect_ratio(request, _RATIOS)
+        request_fields.operation(request, Operation.GENERATE, Operation.EXTEND)
+        extends = request.operation is Operation.EXTEND
+        path, body = await (self._extension(request) if extends else _video(request))
+        body |= {"prompt": request.prompt, "external_task_id": request.attempt_id}
         if request.callback_url:
             body["callback_url"] = request.callback_url
         body = request_fields.merged(body, request.provider_options)
@@ -95,9 +90,7 @@ class Kling:
 
     async def poll(self, handle: Handle) -> Status:
         """Read the task."""
-        path = f"{handle['path']}/{results.segment(handle['id'])}"
-        body = (await self._http.request("GET", path, timeout=30)).object()
-        task = body.get("data")
+        task = await self._task(handle)
         match _STATES.read(answers.found(task, "task_status")):
             case ErrorKind() as kind:
                 return Failed(_ERRORS.verdict(None, answers.found(task, "task_status_msg"), kind))
@@ -110,6 +103,45 @@ class Kling:
     async def open_content(self, handle: Handle, outputs: Mapping[str, Any]) -> Content:  # noqa: ARG002 - the address is enough
         """Start the download; the address works for 30 days."""
         return await results.download(self._http, outputs)
+
+    async def check(self) -> str:
+        """Read a task that nobody made."""
+        return await answers.nothing_found(self._task({"path": _TEXT, "id": "none"}))
+
+    async def _task(self, handle: Handle) -> Any:
+        path = f"{handle['path']}/{results.segment(handle['id'])}"
+        return (await self._http.request("GET", path, timeout=30)).object().get("data")
+
+    async def _extension(self, request: VideoRequest) -> tuple[str, dict[str, Any]]:
+        """An extension goes on from Kling's own video, whose id stands in the task that made it."""
+        request_fields.media(request, {})
+        if not request.source:
+            request_fields.refuse("video", f"{request.model} extends only what this account made")
+        try:
+            with answers.before_create():
+                task = await self._task(request.source)
+        except ProviderError as error:
+            if error.kind is not ErrorKind.JOB_LOST:
+                raise
+            request_fields.refuse("video", "Kling has it no longer: it keeps a video for 30 days")
+        video = answers.found(task, "task_result", "videos", 0, "id")
+        if not video:
+            request_fields.refuse("video", "Kling does not say which video its task has made")
+        return _EXTEND, {"video_id": video, **request_fields.parameters(request, _SAID_OF_EXTENSIONS)}
+
+
+async def _video(request: VideoRequest) -> tuple[str, dict[str, Any]]:
+    path, images = await _images(request)
+    body = {
+        "model_name": request.model,
+        "duration": str(request_fields.whole_seconds(request)),
+        "mode": request_fields.tier(request, _MODES),
+        **request_fields.parameters(request, _PARAMETERS),
+        **images,
+    }
+    if "image" not in images:  # a first frame has its own shape
+        body["aspect_ratio"] = request_fields.aspect_ratio(request, _RATIOS)
+    return path, body
 
 
 async def _images(request: VideoRequest) -> tuple[str, dict[str, Any]]:
@@ -127,7 +159,7 @@ async def _images(request: VideoRequest) -> tuple[str, dict[str, Any]]:
     if first:
         fields = {"image": await _image(first[0])}
         return "/v1/videos/image2video", fields | ({"image_tail": await _image(last[0])} if last else {})
-    return "/v1/videos/text2video", {}
+    return _TEXT, {}
 
 
 async def _image(item: MediaInput) -> str:

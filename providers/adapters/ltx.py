@@ -97,6 +97,10 @@ class Ltx:
         """Start the download; the address works for a day."""
         return await results.download(self._http, outputs)
 
+    async def check(self) -> str:
+        """Read a job that nobody made."""
+        return await answers.nothing_found(self.poll({"path": "/v2/text-to-video", "id": "none"}))
+
 
 async def _work(request: VideoRequest) -> tuple[str, dict[str, Any]]:
     """The endpoint for what is wanted, and its fields beside model and prompt."""

@@ -12,7 +12,11 @@ from providers.testing_http import Answer, Request, as_json
 from providers.testing_jobs import Job
 from providers.testing_provider import Asked, FakeProvider
 
-_KINDS: Final = ("text2video", "image2video", "multi-image2video")
+_KINDS: Final = ("text2video", "image2video", "multi-image2video", "video-extend")
+_EXTENSION: Final = frozenset(
+    {"video_id", "prompt", "negative_prompt", "cfg_scale", "callback_url", "external_task_id"}
+)
+_ADDED_SECONDS: Final = 5
 _STATES: Final = {
     "queued": "submitted",
     "running": "processing",
@@ -71,6 +75,8 @@ class Fake(FakeProvider):
     def asked(self, request: Request) -> Asked:
         """Read a create; an image gives the size where there is one."""
         body = request.fields
+        if request.path.endswith("/video-extend"):
+            return self._extension(body)
         side = _SIZES[body["mode"]]
         across, down = (int(part) for part in body.get("aspect_ratio", "16:9").split(":"))
         short = min(across, down)
@@ -104,6 +110,19 @@ class Fake(FakeProvider):
     def error(self, status: int, code: Any, message: str) -> Answer:
         """The envelope with another code than 0."""
         return as_json({"code": code, "message": message, "request_id": "req_1"}, status)
+
+    def _extension(self, body: Mapping[str, Any]) -> Asked:
+        if unknown := body.keys() - _EXTENSION:
+            raise ValueError(f"unknown: {sorted(unknown)}")
+        source = self.state.jobs[body["video_id"].removeprefix("v")]
+        return Asked(
+            prompt=body["prompt"],
+            size=source.size,
+            seconds=float(source.seconds) + _ADDED_SECONDS,
+            model=source.model,
+            callback_url=body.get("callback_url"),
+            reference=body.get("external_task_id"),
+        )
 
     def _task(self, job: Job, status: str) -> dict[str, Any]:
         at = int(job.created * 1000)

@@ -24,7 +24,7 @@ TODAY = date(2026, 11, 26)
 
 COUNTS = {
     "aimlapi": 4, "amazon_bedrock": 3, "ark": 15, "azure_openai": 1, "black_forest_labs": 1, "dashscope": 22,
-    "fal": 58, "google_gemini": 6, "google_vertex": 6, "higgsfield": 0, "kie": 2, "kling": 12, "ltx": 4, "luma": 3,
+    "fal": 58, "google_gemini": 6, "google_vertex": 6, "higgsfield": 0, "kie": 2, "kling": 13, "ltx": 4, "luma": 3,
     "minimax": 11, "novita": 2, "openrouter": 9, "piapi": 1, "pixverse": 6, "replicate": 8, "runway": 26,
     "siliconflow": 2, "tencent": 22, "together": 0, "vidu": 11, "wavespeed": 5, "xai": 3, "zhipu": 9,
 }  # fmt: skip

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from providers.adapters import kling
-from providers.contract import Completed, ErrorKind, MediaRole, ProviderError, VideoRequest
+from providers.contract import (
+    Completed,
+    ErrorKind,
+    Handle,
+    MediaRole,
+    Operation,
+    ProviderError,
+    VideoRequest,
+)
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 from tests.fakes import FakeProviders
@@ -70,6 +78,51 @@ async def test_files_choose_the_path_which_the_poll_keeps(
     assert ("aspect_ratio" in body) == (kind == "multi-image2video")
     assert isinstance(await ended(adapter, handle), Completed)
     assert fake.requests("GET")[-1]["path"] == f"/kling/v1/videos/{kind}/{handle['id']}"
+
+
+def extension(handle: Handle | None, **changes: Any) -> VideoRequest:
+    return asked(operation=Operation.EXTEND, model="video-extend", seconds=5, source=handle, **changes)
+
+
+async def test_an_extension_goes_on_from_the_video_of_an_earlier_task(
+    adapter: kling.Kling, fake: FakeProviders
+) -> None:
+    first = (await adapter.submit(asked(seconds=5))).handle
+    assert isinstance(await ended(adapter, first), Completed)
+    second = (await adapter.submit(extension(first, parameters={"negative_prompt": "blur"}))).handle
+    request = fake.requests("POST")[-1]
+    assert request["path"] == "/kling/v1/videos/video-extend"
+    assert request["fields"] == {
+        "video_id": f"v{first['id']}",
+        "prompt": "a fox",
+        "negative_prompt": "blur",
+        "external_task_id": "att_1",
+    }
+    assert isinstance(await ended(adapter, second), Completed)
+    third = (await adapter.submit(extension(second))).handle
+    assert isinstance(await ended(adapter, third), Completed)
+    assert fake.requests("POST")[-1]["fields"]["video_id"] == f"v{second['id']}"
+
+
+async def test_an_extension_needs_a_video_that_kling_still_has(
+    adapter: kling.Kling, fake: FakeProviders
+) -> None:
+    gone = {"path": "/v1/videos/text2video", "id": "gone"}
+    for handle, message in ((None, "video: .* only what this account made"), (gone, "video: .* 30 days")):
+        with pytest.raises(ProviderError, match=message) as caught:
+            await adapter.submit(extension(handle))
+        assert caught.value.kind is ErrorKind.INVALID_REQUEST
+    assert not fake.requests("POST")
+
+
+async def test_a_source_that_cannot_be_read_leaves_no_doubt_about_the_create(
+    adapter: kling.Kling, fake: FakeProviders
+) -> None:
+    source = (await adapter.submit(asked(prompt="a fox [fault:html_502_poll]"))).handle
+    with pytest.raises(ProviderError) as caught:
+        await adapter.submit(extension(source))
+    assert (caught.value.kind, caught.value.ambiguous) == (ErrorKind.PROVIDER_UNAVAILABLE, False)
+    assert len(fake.requests("POST")) == 1
 
 
 @pytest.mark.parametrize(
