@@ -26,8 +26,8 @@ class OfficialClient(ABC):
     """The upstream type whose fake it talks to."""
     success: ClassVar[str]
     """Its word for a video that is done."""
-    refusals: ClassVar[Mapping[str, tuple[type[Exception], str]]]
-    """Fault: the class that it raises, and a part of what that says. "auth" is met with a wrong key."""
+    refusals: ClassVar[Mapping[str, tuple[str, str]]]
+    """Fault: the name of the class that it raises, and a part of what that says. "auth" is met with a wrong key."""
     ends: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Fault of a job: its word for the state, and a part of the reason."""
     cancelled: ClassVar[str | None] = None

@@ -63,16 +63,16 @@ class XAI(AISDK):
         "providerOptions": {"xai": {"resolution": "720p", "pollIntervalMs": 50}},
     }
     refusals: ClassVar = {
-        "auth": (GenerationError, "AI_APICallError 401 Invalid API key."),
-        "rate_limited": (GenerationError, "AI_APICallError 429 Too many requests."),
-        "invalid": (GenerationError, "AI_APICallError 400 invalid-argument: Invalid request."),
-        "moderation_submit": (GenerationError, "AI_APICallError 400 invalid-argument: The prompt violates"),
-        "retired": (GenerationError, "AI_APICallError 404 not-found"),
-        "server_error": (GenerationError, "AI_APICallError 500 Internal error."),
-        "lost": (GenerationError, "AI_APICallError 404 not-found"),
-        "failed": (GenerationError, "XAI_VIDEO_GENERATION_FAILED"),
-        "moderation": (GenerationError, "XAI_VIDEO_MODERATION_ERROR"),
-        "expired": (GenerationError, "XAI_VIDEO_GENERATION_EXPIRED"),
+        "auth": ("GenerationError", "AI_APICallError 401 Invalid API key."),
+        "rate_limited": ("GenerationError", "AI_APICallError 429 Too many requests."),
+        "invalid": ("GenerationError", "AI_APICallError 400 invalid-argument: Invalid request."),
+        "moderation_submit": ("GenerationError", "AI_APICallError 400 invalid-argument: The prompt violates"),
+        "retired": ("GenerationError", "AI_APICallError 404 not-found"),
+        "server_error": ("GenerationError", "AI_APICallError 500 Internal error."),
+        "lost": ("GenerationError", "AI_APICallError 404 not-found"),
+        "failed": ("GenerationError", "XAI_VIDEO_GENERATION_FAILED"),
+        "moderation": ("GenerationError", "XAI_VIDEO_MODERATION_ERROR"),
+        "expired": ("GenerationError", "XAI_VIDEO_GENERATION_EXPIRED"),
     }
 
 
@@ -89,12 +89,12 @@ class ByteDance(AISDK):
         "providerOptions": {"bytedance": {"pollIntervalMs": 50}},
     }
     refusals: ClassVar = {
-        "auth": (GenerationError, "AI_APICallError 401 The API key is missing or invalid."),
-        "rate_limited": (GenerationError, "AI_APICallError 429 Too many requests per minute."),
-        "invalid": (GenerationError, "AI_APICallError 400 A parameter is not valid."),
-        "moderation_submit": (GenerationError, "AI_APICallError 400 The input text may be sensitive."),
-        "failed": (GenerationError, "BYTEDANCE_VIDEO_GENERATION_FAILED"),
-        "moderation": (GenerationError, "BYTEDANCE_VIDEO_GENERATION_FAILED"),
+        "auth": ("GenerationError", "AI_APICallError 401 The API key is missing or invalid."),
+        "rate_limited": ("GenerationError", "AI_APICallError 429 Too many requests per minute."),
+        "invalid": ("GenerationError", "AI_APICallError 400 A parameter is not valid."),
+        "moderation_submit": ("GenerationError", "AI_APICallError 400 The input text may be sensitive."),
+        "failed": ("GenerationError", "BYTEDANCE_VIDEO_GENERATION_FAILED"),
+        "moderation": ("GenerationError", "BYTEDANCE_VIDEO_GENERATION_FAILED"),
     }
 
 
@@ -111,13 +111,13 @@ class Alibaba(AISDK):
         "providerOptions": {"alibaba": {"pollIntervalMs": 50}},
     }
     refusals: ClassVar = {
-        "auth": (GenerationError, "AI_APICallError 401 Invalid API-key provided."),
-        "rate_limited": (GenerationError, "AI_APICallError 429 Requests rate limit exceeded."),
-        "invalid": (GenerationError, "AI_APICallError 400 A parameter is not valid."),
-        "moderation_submit": (GenerationError, "AI_APICallError 400 Input data may contain"),
-        "failed": (GenerationError, "ALIBABA_VIDEO_GENERATION_FAILED None Video generation failed."),
-        "moderation": (GenerationError, "Output data may contain inappropriate content."),
-        "cancelled": (GenerationError, "Video generation canceled."),
+        "auth": ("GenerationError", "AI_APICallError 401 Invalid API-key provided."),
+        "rate_limited": ("GenerationError", "AI_APICallError 429 Requests rate limit exceeded."),
+        "invalid": ("GenerationError", "AI_APICallError 400 A parameter is not valid."),
+        "moderation_submit": ("GenerationError", "AI_APICallError 400 Input data may contain"),
+        "failed": ("GenerationError", "ALIBABA_VIDEO_GENERATION_FAILED None Video generation failed."),
+        "moderation": ("GenerationError", "Output data may contain inappropriate content."),
+        "cancelled": ("GenerationError", "Video generation canceled."),
     }
 
 

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 from replicate.client import Client
-from replicate.exceptions import ReplicateError
 from replicate.prediction import Prediction
 
 from tests.conformance.official import Ended, OfficialClient, fetched
@@ -21,13 +20,13 @@ class Replicate(OfficialClient):
         "cancelled": ("canceled", ""),
     }
     refusals: ClassVar = {
-        "auth": (ReplicateError, "'status': 401"),
-        "rate_limited": (ReplicateError, "resets in ~30s"),
-        "invalid": (ReplicateError, "'status': 422"),
-        "funds": (ReplicateError, "'status': 402"),
-        "retired": (ReplicateError, "'status': 404"),
-        "server_error": (ReplicateError, "'status': 500"),
-        "lost": (ReplicateError, "'status': 404"),
+        "auth": ("ReplicateError", "'status': 401"),
+        "rate_limited": ("ReplicateError", "resets in ~30s"),
+        "invalid": ("ReplicateError", "'status': 422"),
+        "funds": ("ReplicateError", "'status': 402"),
+        "retired": ("ReplicateError", "'status': 404"),
+        "server_error": ("ReplicateError", "'status': 500"),
+        "lost": ("ReplicateError", "'status': 404"),
     }
     cancelled = "canceled"
 
