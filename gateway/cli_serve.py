@@ -17,6 +17,8 @@ from gateway.app import create_app
 from gateway.cli_terminal import CommandError, say
 from gateway.lock import DataLock, RunningServer, running_server
 from gateway.settings import Settings
+from providers.http import HttpDoor
+from providers.registry import build_adapter
 
 _KEEP_ALIVE_SECONDS = 65  # longer than any common client or load balancer keeps an idle connection
 _DRAIN_SECONDS = 5
@@ -40,7 +42,9 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. CommandError if the data directory is taken or the address cannot be bound."""
+    """Serve until SIGTERM or SIGINT. CommandError if an upstream is configured wrongly, the data directory is taken or
+    the address cannot be bound."""
+    _check_upstreams(settings)
     lock = _take_lock(settings)
     with contextlib.closing(_bind(settings.host, settings.port)) as listener:
         url = _url(settings.host, listener.getsockname()[1])
@@ -80,6 +84,17 @@ def serve(settings: Settings) -> None:
                 lock.release()
     if not server.started:
         raise CommandError("The server did not start; the reason is above.")
+
+
+def _check_upstreams(settings: Settings) -> None:
+    """CommandError for an upstream that no video could be sent to."""
+    for upstream in settings.upstreams:
+        try:
+            build_adapter(upstream, HttpDoor())
+        except ValueError as error:
+            raise CommandError(
+                f"{error}. Correct it in onereel.toml, or the variable that switches the upstream on."
+            ) from None
 
 
 def _spare_the_collector() -> None:

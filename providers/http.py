@@ -20,7 +20,8 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
-from providers.answers import Errors, Response, clean, error_from, refused, retry_after
+from providers import sockets
+from providers.answers import Errors, Response, error_from, refused, retry_after
 from providers.auth import Authenticate, Unsigned, auth_headers
 from providers.contract import Account, Content, ErrorKind, ProviderError
 from providers.multipart import FormField, MultipartBody
@@ -338,11 +339,10 @@ def _raise_unavailable(error: Exception) -> NoReturn:
     """Say what broke. httpx's own classes are no guide here: a reset comes to us as its ConnectTimeout."""
     cause = error.__cause__ if isinstance(error, httpx.HTTPError) and error.__cause__ else error
     if isinstance(cause, _NOT_SENT):
-        message = f"could not connect: {clean(str(cause)) or type(cause).__name__}"
+        message = f"could not connect: {sockets.why_unconnected(cause)}"
         raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, message) from error
-    what = (
-        "no answer in time" if isinstance(cause, TimeoutError) else "the connection broke before the answer"
-    )
+    late = isinstance(cause, TimeoutError)
+    what = "no answer in time" if late else "the connection broke before the answer"
     raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, what, ambiguous=True) from error
 
 

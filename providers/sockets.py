@@ -1,6 +1,7 @@
 """Connections: who may be connected to, and how long a connection is kept. The layer beneath `providers.http`."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -108,3 +109,15 @@ async def system_addresses(host: str, port: int) -> Sequence[str]:
     """Resolve as the operating system does."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def why_unconnected(error: Exception) -> str:
+    """Why there is no connection, without the address: clients read this, and where an upstream lies is not theirs."""
+    found = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(found, TimeoutError):
+        return "no answer in time"
+    if isinstance(found, ssl.SSLError | ssl.CertificateError):
+        return f"TLS: {found.reason if isinstance(found, ssl.SSLError) else 'the certificate does not fit'}"
+    if isinstance(found, OSError) and found.errno is not None and found.errno > 0:
+        return os.strerror(found.errno)
+    return str(getattr(found, "strerror", "") or type(found).__name__)

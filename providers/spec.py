@@ -2,11 +2,12 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -24,6 +25,7 @@ from providers.contract import MediaRole, Operation, SubmitSafety
 from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
+from providers.urls import origin
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
@@ -63,7 +65,8 @@ class ModelSpec(BaseModel):
     makes of a resolution and a ratio, where they are not the plain ones. `max_seconds_at`: the longest video at a
     resolution, where it is shorter than at others. `regions` empty means everywhere.
     `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
-    has none.
+    has none. `provider_options` are those that a client may send; None means any where a video costs its client nothing,
+    and none where it is priced: an option may make the upstream do more than the price says.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -76,6 +79,7 @@ class ModelSpec(BaseModel):
     required_roles: frozenset[MediaRole] = frozenset()
     needs_handle: frozenset[Operation] = frozenset()
     parameters: frozenset[str] = frozenset({"seed", "n"})
+    provider_options: frozenset[str] | None = None
     audio: SoundMode | None = None
     seconds: Lengths = (Decimal(4), Decimal(8), Decimal(12))
     default_seconds: Decimal | None = None
@@ -222,6 +226,11 @@ class ModelSpec(BaseModel):
         """Say a size as the resolution and the aspect ratio that the upstream knows it by."""
         return words_of(size, self.resolutions, self.aspect_ratios, self.frames)
 
+    def takes_options(self, names: Collection[str], *, free: bool) -> bool:
+        """Whether a client may send these provider_options; `free`: its videos cost it nothing."""
+        known = self.provider_options
+        return not names or (free if known is None else known.issuperset(names))
+
     def lengths_of(self, operation: Operation) -> tuple[Decimal, ...]:
         """List the lengths on offer; those of an extension are what it adds."""
         return (self.extension_seconds or self.seconds) if operation is Operation.EXTEND else self.seconds
@@ -266,6 +275,18 @@ class UpstreamSpec(BaseModel):
     pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
     _credential_version: int | None = PrivateAttr(default=None)
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        """The address is shown and trusted: no credential in it, nothing behind the path."""
+        origin(value)
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError("the URL must not contain a user name or password: the credential is api_key")
+        if parts.query or parts.fragment:
+            raise ValueError("the URL must end with its path, without ? or #")
+        return value
 
     @property
     def credential_version(self) -> int | None:

@@ -82,7 +82,8 @@ def in_order(ctx: JobContext, video: Any, request: StoredRequest) -> list[Route]
             route
             for route in ctx.catalogue.find(model)
             if not route.withdrawn
-            and suits(route.spec, operation, request)
+            and ctx.can_ask(route)
+            and suits(route.spec, operation, request, len(video.prompt or ""))
             and _payable(ctx, video, request, route, shape)
         ]
         found += arranged(

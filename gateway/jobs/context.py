@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
@@ -20,6 +22,8 @@ from gateway.upstreams.health import Health
 from gateway.videos.routing import Catalogue, Route
 from providers.contract import Adapter
 from providers.spec import UpstreamSpec
+
+log = structlog.get_logger(__name__)
 
 Milestone = Callable[[str, str], Awaitable[None]]
 """Called with a name and a video id at each point where a crash matters; the crash suite counts them."""
@@ -68,6 +72,23 @@ class JobContext:
     def adapter_of(self, route: Route, attempt: Any) -> Adapter:
         """The route's adapter under the credential that the attempt was sent with."""
         return self.adapter(self.catalogue.with_version(route.upstream, attempt.credential_version))
+
+    def adapter_if_any(self, route: Route, attempt: Any) -> Adapter | None:
+        """The same, None where none can be made: the upstream was given options since that its adapter refuses."""
+        try:
+            return self.adapter_of(route, attempt)
+        except ValueError as error:
+            log.error("upstream_misconfigured", upstream=route.upstream.name, error=str(error))  # noqa: TRY400
+            return None
+
+    def can_ask(self, route: Route) -> bool:
+        """Whether its upstream can be asked at all: what the operator wrote wrongly must not hold a video up."""
+        try:
+            self.adapter(route.upstream)
+        except ValueError as error:
+            log.error("upstream_misconfigured", upstream=route.upstream.name, error=str(error))  # noqa: TRY400
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)

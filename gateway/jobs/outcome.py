@@ -1,5 +1,7 @@
 """The ways a step ends, each one committed transaction."""
 
+from typing import Any
+
 from gateway.jobs.claims import hand_on
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.settle import PUBLIC_CODES, Failure, fail
@@ -45,11 +47,16 @@ async def locked_out(ctx: JobContext, job: Job, upstream: str, error: ProviderEr
 
 def failure_of(error: ProviderError, cost: Cost | None = None) -> Failure:
     """What the client is told of an upstream's verdict; never its 401 or 402. `cost`: what it takes all the same."""
-    code = PUBLIC_CODES.get(error.kind, "provider_error")
+    code, kept = PUBLIC_CODES.get(error.kind, "provider_error"), error_columns(error)
     if error.kind in LOCKED_OUT:
-        return Failure(code, "The provider is not available to this gateway; its operator was told.")
+        message = "The provider is not available to this gateway; its operator was told."
+        return Failure(code, message, error=kept)
     if code == "provider_error":
-        return Failure(
-            code, f"The provider could not make this video: {error.message}"[:500], notice=error.message
-        )
-    return Failure(code, error.message[:500], kind=error.kind, cost=cost)
+        message = f"The provider could not make this video: {error.message}"[:500]
+        return Failure(code, message, notice=error.message, error=kept)
+    return Failure(code, error.message[:500], kind=error.kind, cost=cost, error=kept)
+
+
+def error_columns(error: ProviderError) -> dict[str, Any]:
+    """What an attempt keeps of its error: `attempts.error`."""
+    return {"kind": error.kind, "message": error.message, "http_status": error.http_status}

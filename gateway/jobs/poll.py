@@ -9,7 +9,7 @@ from gateway.jobs import costs, moves, store
 from gateway.jobs.choice import others_left
 from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
-from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
+from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.videos.routing import Route
@@ -54,7 +54,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
         status = await adapter.poll(_attempt(job).handle)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "poll", error.kind, ctx.clock.monotonic() - started)
-        await _unanswered(ctx, job, route, adapter, error)
+        await _unanswered(ctx, job, route, error)
         return
     ctx.metrics.upstream_call(route.upstream.name, "poll", "ok", ctx.clock.monotonic() - started)
     if isinstance(status, Running):
@@ -89,9 +89,7 @@ async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> N
     await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
 
 
-async def _unanswered(
-    ctx: JobContext, job: Job, route: Route, adapter: Adapter, error: ProviderError
-) -> None:
+async def _unanswered(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
     """No status this time. Only the upstream's own word ends a job; silence never does before the deadline."""
     if error.kind == ErrorKind.UNKNOWN_STATE:
         ctx.metrics.unknown_upstream_state(route.upstream.name)
@@ -102,8 +100,9 @@ async def _unanswered(
             message=error.message,
         )
     if error.kind == ErrorKind.JOB_LOST:
-        safety = route.spec.submit_safety or adapter.submit_safety
-        if safety == "key":
+        if (
+            route.local
+        ):  # its process came back without its jobs; a provider may have made, and billed, the video
             await resubmit(ctx, job, error)
             return
         if job.lease.tries + 1 >= LOST_AFTER:
@@ -119,14 +118,14 @@ async def _unanswered(
 
 
 async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
-    """The upstream lost the job (a worker restarted) and its create is keyed: the same attempt goes out again."""
+    """Our worker lost the job with its process: it makes the same video again."""
     attempt = _attempt(job)
     delay_ms = int(backoff(job.lease.tries) * 1000)
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
-        what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-        close_attempt(conn, attempt, job.rows.video, "refused", database_now(conn), error=what)
+        kept = error_columns(error)
+        close_attempt(conn, attempt, job.rows.video, "refused", database_now(conn), error=kept)
         conn.execute(
             update(videos)
             .where(videos.c.id == job.video_id)
@@ -151,8 +150,8 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
 
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
-        what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-        close_attempt(conn, _attempt(job), video, "failed", database_now(conn), error=what)
+        kept = error_columns(error)
+        close_attempt(conn, _attempt(job), video, "failed", database_now(conn), error=kept)
         conn.execute(
             update(videos)
             .where(videos.c.id == video.id)

@@ -41,7 +41,8 @@ class StoredContent:
 class Failure:
     """Why a video ends without a file. `watch`: its attempt still runs upstream and must be seen to its end.
 
-    `kind` is the upstream's verdict where it gave one, `cost` what it takes for the attempt all the same.
+    `kind` is the upstream's verdict where it gave one, `cost` what it takes for the attempt all the same, `error` what
+    the attempt keeps of it.
     """
 
     code: str
@@ -51,6 +52,7 @@ class Failure:
     attempt_state: str = "failed"
     kind: ErrorKind | None = None
     cost: Cost | None = None
+    error: dict[str, Any] | None = None
 
 
 _NOW: Final = select(now_ms())
@@ -101,6 +103,8 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
         _watch(conn, attempt, video, now)
     elif attempt is not None:
         told = {} if failure.cost is None else costs.columns(failure.cost)
+        if failure.error is not None:
+            told |= {"error": failure.error}
         close_attempt(conn, attempt, video, failure.attempt_state, now, **told)
     if failure.notice:
         add_notice(

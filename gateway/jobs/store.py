@@ -11,7 +11,7 @@ from sqlalchemy import Connection, update
 from gateway.jobs.claims import hand_on
 from gateway.jobs.completion import CancelledMeanwhile, Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
-from gateway.jobs.outcome import fail_video, failure_of, try_later
+from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, StoredContent
 from gateway.media import MediaError, MediaFacts
@@ -20,13 +20,15 @@ from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
-from providers.contract import ErrorKind, ProviderError
+from providers.contract import RETRYABLE, ErrorKind, ProviderError
 
 log = structlog.get_logger(__name__)
 
 DAY_MS = 86_400_000
 BROKEN_AFTER = 3
 _TURN_SECONDS = (1.0, 3.0)  # until a video asks again for a place among those being marked
+_GONE = frozenset({ErrorKind.CONTENT_EXPIRED, ErrorKind.JOB_LOST})
+"""Its address has expired, or a worker was restarted before it was fetched: the next poll tells which."""
 _NOT_MARKED = "The watermark of your plan could not be put on the finished video."
 _SUFFIXES = {"video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov"}
 
@@ -170,8 +172,8 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: 
 
 
 async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
-    """An expired address is renewed by polling again; silence is retried; a verdict ends it."""
-    if error.kind == ErrorKind.CONTENT_EXPIRED and job.lease.tries < BROKEN_AFTER:
+    """A file that is gone is looked for by polling again; silence and locked doors are retried; a verdict ends it."""
+    if error.kind in _GONE and job.lease.tries < BROKEN_AFTER:
         tries = job.lease.tries + 1
 
         def commit(conn: Connection) -> None:
@@ -180,7 +182,7 @@ async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
 
         await ctx.db.write(commit, background=True)
         ctx.hints.jobs.set()
-    elif error.kind in (ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.RATE_LIMITED, ErrorKind.PROVIDER_AUTH):
+    elif error.kind in RETRYABLE | LOCKED_OUT:
         delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
         await try_later(ctx, job, min(delay, 60.0))
     else:

@@ -12,7 +12,7 @@ from gateway.jobs.attempts import read_attempt
 from gateway.jobs.choice import choose, others_left
 from gateway.jobs.claims import Loaded, hand_on, keep
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
-from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, locked_out, try_later
+from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import is_route_of, route_of_attempt, routes_of, video_request
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.jobs.tables import attempts
@@ -276,8 +276,8 @@ async def _leave_route(ctx: JobContext, job: Job, route: Route, error: ProviderE
 
 
 def _close_refused(conn: Connection, job: Job, error: ProviderError, state: str) -> None:
-    what = {"kind": error.kind, "message": error.message, "http_status": error.http_status}
-    close_attempt(conn, _attempt(job), job.rows.video, state, database_now(conn), error=what)
+    kept = error_columns(error)
+    close_attempt(conn, _attempt(job), job.rows.video, state, database_now(conn), error=kept)
     _move_video(conn, job.video_id, State.QUEUED)
 
 
@@ -286,10 +286,10 @@ async def resume(ctx: JobContext, job: Job) -> None:
     video, attempt = job.rows.video, _attempt(job)
     request = StoredRequest.model_validate(video.request)
     route = route_of_attempt(routes_of(ctx, video, request), attempt)
-    if route is None:
+    adapter = None if route is None else ctx.adapter_if_any(route, attempt)
+    if route is None or adapter is None:
         await _to_unknown(ctx, job)
         return
-    adapter = ctx.adapter_of(route, attempt)
     safety = _safety(route, adapter)
     cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))
     if cannot_tell or video.deadline <= ctx.clock.now_ms() or job.lease.tries > ctx.settings.jobs.max_tries:
@@ -362,7 +362,7 @@ async def _adopt(ctx: JobContext, job: Job) -> bool:
     request = StoredRequest.model_validate(job.rows.video.request)
     attempt = _attempt(job)
     route = route_of_attempt(routes_of(ctx, job.rows.video, request), attempt)
-    adapter = None if route is None else ctx.adapter_of(route, attempt)
+    adapter = None if route is None else ctx.adapter_if_any(route, attempt)
     if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
         return False
     job.lease.check()

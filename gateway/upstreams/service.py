@@ -71,7 +71,7 @@ class UpstreamService:
                 f"There is no upstream type '{form.type}'. Types: {', '.join(sorted(known_types()))}.",
                 param="type",
             )
-        _check(form.name, settings)
+        self._check(form.name, settings, form.api_key)
         secret = None if form.api_key is None else self._encrypted(form.api_key)
 
         def write(conn: Connection) -> None:
@@ -89,17 +89,21 @@ class UpstreamService:
     async def update(self, name: str, changes: UpstreamChanges, claim: Claim | None = None) -> Json:
         """Change the fields that were sent."""
         said = changes.model_dump(mode="json", exclude_unset=True)
+        await self._watch.refresh()
+        present = self._offered(name).credential
 
         def write(conn: Connection) -> None:
             row = store.find(conn, name, lock=True)
             settings = {key: value for key, value in {**row.settings, **said}.items() if value is not None}
-            _check(name, settings)
+            self._check(name, settings, present)
             store.change(conn, name, settings)
 
         return await self._changed(name, write, claim)
 
     async def rotate(self, name: str, form: CredentialForm, claim: Claim | None = None) -> Json:
         """Give it a new credential. What has begun is ended under its own; a pause that the old one caused is over."""
+        await self._watch.refresh()
+        self._build(self._offered(name).with_credential(form.api_key, 0), "api_key")
         secret = self._encrypted(form.api_key)
 
         def write(conn: Connection) -> None:
@@ -175,24 +179,31 @@ class UpstreamService:
             raise NotFound(f"No upstream '{name[:100]}' here.", param="name", code="upstream_not_found")
         return found
 
+    def _check(self, name: str, settings: Mapping[str, Any], secret: str | None) -> None:
+        """BadRequest unless it makes an upstream that serves something."""
+        try:
+            spec = configured({**settings, "name": name})
+        except ValidationError as error:
+            raise _refusal(error) from None
+        except ValueError as error:
+            raise BadRequest(f"{error}.", param="models") from None
+        if not spec.models:
+            raise BadRequest(
+                f"Missing 'models': no catalogue lists any for the type '{spec.type}', so say what it serves.",
+                param="models",
+                code="missing_required_parameter",
+            )
+        self._build(spec.with_credential(secret, 0) if secret else spec, "options")
+
+    def _build(self, spec: UpstreamSpec, param: str) -> None:
+        """BadRequest where its adapter refuses the options or the form of the credential."""
+        try:
+            self._adapter(spec)
+        except ValueError as error:
+            raise BadRequest(f"{error}.", param=param) from None
+
     def _encrypted(self, secret: str) -> str:
         return self._secrets.encrypt(secret.encode()).decode()
-
-
-def _check(name: str, settings: Mapping[str, Any]) -> None:
-    """BadRequest unless it makes an upstream that serves something."""
-    try:
-        spec = configured({**settings, "name": name})
-    except ValidationError as error:
-        raise _refusal(error) from None
-    except ValueError as error:
-        raise BadRequest(f"{error}.", param="models") from None
-    if not spec.models:
-        raise BadRequest(
-            f"Missing 'models': no catalogue lists any for the type '{spec.type}', so say what it serves.",
-            param="models",
-            code="missing_required_parameter",
-        )
 
 
 def _refusal(error: ValidationError) -> ApiError:

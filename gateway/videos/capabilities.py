@@ -27,6 +27,7 @@ _ROLE_FIELDS: Final = {
 class Demand:
     """What a request explicitly asks for; None and empty mean that the client left it to us.
 
+    `free`: the video costs its client nothing.
     `needs_handle` may only be served by the upstream `source_upstream`, which made the source video.
     """
 
@@ -40,6 +41,8 @@ class Demand:
     reference_images: int = 0
     parameters: frozenset[str] = frozenset()
     source_upstream: str | None = None
+    provider_options: frozenset[str] = frozenset()
+    free: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,11 @@ def select(catalogue: Catalogue, model: Model, demand: Demand) -> Selection:
     return Selection(fitting, seconds, size)
 
 
-def suits(spec: ModelSpec, operation: Operation, request: StoredRequest) -> bool:
+def suits(spec: ModelSpec, operation: Operation, request: StoredRequest, prompt_chars: int = 0) -> bool:
     """Whether a route can serve an accepted request as it stands: the same rules as `select`, for the job steps."""
     if operation not in spec.operations or not request.parameters.keys() <= spec.parameters:
+        return False
+    if not spec.takes_options(request.provider_options, free=request.free):
         return False
     if operation is Operation.GENERATE and not _makes(spec, request.seconds, request.size):
         return False
@@ -94,8 +99,28 @@ def suits(spec: ModelSpec, operation: Operation, request: StoredRequest) -> bool
         return False
     if (operation in spec.needs_handle) != (request.pinned_attempt_id is not None):
         return False
-    roles = {media.role for media in request.media}
-    return roles <= spec.roles and (operation is not Operation.GENERATE or spec.required_roles <= roles)
+    return prompt_chars <= spec.max_prompt_chars and _takes_files(spec, operation, request)
+
+
+def _takes_files(spec: ModelSpec, operation: Operation, request: StoredRequest) -> bool:
+    roles = [media.role for media in request.media]
+    return (
+        spec.roles.issuperset(roles)
+        and (operation is not Operation.GENERATE or spec.required_roles.issubset(roles))
+        and roles.count(MediaRole.REFERENCE) <= spec.max_reference_images
+        and all(small_enough(spec, media.media_type, media.size) for media in request.media)
+    )
+
+
+def small_enough(spec: ModelSpec, media_type: str, size: int) -> bool:
+    """Whether a file is not larger than the model's upstream takes it."""
+    most = most_bytes(spec, media_type)
+    return most is None or size <= most
+
+
+def most_bytes(spec: ModelSpec, media_type: str) -> int | None:
+    """How large a file the model's upstream takes; None for any."""
+    return spec.max_video_bytes if media_type.startswith("video/") else spec.max_image_bytes
 
 
 def text_of(seconds: Decimal) -> str:
@@ -153,6 +178,13 @@ def _checks(demand: Demand) -> Iterable[_Check]:
 
 
 def _parameter_checks(demand: Demand) -> Iterable[_Check]:
+    if options := demand.provider_options:
+        yield _Check(
+            "provider_options",
+            f"the provider_options {', '.join(sorted(options))}",
+            lambda spec: spec.takes_options(options, free=demand.free),
+            lambda spec: sorted(spec.provider_options or ()),
+        )
     for name in sorted(demand.parameters):
         yield _Check(
             name,

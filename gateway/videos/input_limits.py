@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from gateway.errors import BadRequest
+from gateway.videos.capabilities import most_bytes, small_enough
 from gateway.videos.inputs import Accepted
 from gateway.videos.routing import Model, Route
 from providers.spec import ModelSpec
@@ -19,9 +20,9 @@ def taking(
     A file that lies at a URL is measured once it is copied: it is no obstacle here.
     """
     for each in media:
-        able = tuple(route for route in routes if _small_enough(route.spec, each))
+        able = tuple(route for route in routes if small_enough(route.spec, each.media_type, each.size))
         if not able:
-            limit = max(_most_bytes(route.spec, each) or 0 for route in routes)
+            limit = max(most_bytes(route.spec, each.media_type) or 0 for route in routes)
             raise BadRequest(
                 f"'{each.param}' has {each.size / _MEGABYTE:.1f} MB, '{model.id}' takes at most "
                 f"{limit / _MEGABYTE:.1f} MB: send a smaller file.",
@@ -39,15 +40,6 @@ def taking(
             code="video_too_long",
         )
     return able
-
-
-def _most_bytes(spec: ModelSpec, media: Accepted) -> int | None:
-    return spec.max_video_bytes if media.media_type.startswith("video/") else spec.max_image_bytes
-
-
-def _small_enough(spec: ModelSpec, media: Accepted) -> bool:
-    most = _most_bytes(spec, media)
-    return most is None or media.size <= most
 
 
 def _short_enough(spec: ModelSpec, seconds: Decimal) -> bool:

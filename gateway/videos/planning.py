@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from gateway.videos.create import Plan
 from gateway.videos.fields import ImageRef
 from gateway.videos.input_limits import taking
 from gateway.videos.inputs import Accepted, Inputs
-from gateway.videos.quoting import Prices, check_max_cost, shape_of, warnings_of, with_audio
+from gateway.videos.quoting import Prices, check_max_cost, is_free, shape_of, warnings_of, with_audio
 from gateway.videos.request import CreateBody, EditBody, ExtendBody, RemixBody, VideoBody
 from gateway.videos.routing import Catalogue, Model, Route
 from gateway.videos.sources import Source, Sources, require_bytes
@@ -46,6 +47,8 @@ class Planner:
             roles=_roles(body, images),
             reference_images=len(body.reference_images or ()),
             parameters=frozenset(parameters),
+            provider_options=frozenset(body.provider_options),
+            free=is_free(principal.billing_mode),
         )
         model = self._allowed(principal, body.model)
         chosen = select(self._catalogue, model, demand)
@@ -109,6 +112,8 @@ class Planner:
             size=source.size,
             parameters=frozenset(parameters),
             source_upstream=source.upstream,
+            provider_options=frozenset(body.provider_options),
+            free=is_free(principal.billing_mode),
         )
         routes = select(self._catalogue, model, demand).routes
         pinned = operation in routes[0].spec.needs_handle
@@ -205,13 +210,8 @@ class Planner:
         self, principal: Principal, body: CreateBody, demand: Demand, chosen: Selection, model: Model
     ) -> list[Model]:
         """Resolve the fallbacks: each must be able to make exactly what the first model is asked for."""
-        explicit = Demand(
-            prompt_chars=demand.prompt_chars,
-            seconds=chosen.seconds,
-            size=chosen.size,
-            roles=demand.roles,
-            reference_images=demand.reference_images,
-            parameters=demand.parameters,
+        explicit = replace(
+            demand, seconds=chosen.seconds, size=chosen.size, aspect_ratio=None, resolution=None
         )
         found: list[Model] = []
         for n, name in enumerate(body.fallbacks):

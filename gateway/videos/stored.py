@@ -86,6 +86,11 @@ class StoredRequest(BaseModel):
         told = self.prices or {"routes": ()}
         return bool(told.get("free")) or route_key(upstream, upstream_model) in told["routes"]
 
+    @property
+    def free(self) -> bool:
+        """Whether it costs the client nothing: billing was off, or the video is from before it was written down."""
+        return self.prices is None or bool(self.prices.get("free"))
+
     def rejection_charged(self, upstream: str, upstream_model: str) -> bool:
         """Whether what the upstream's moderation refuses is charged, as told when the video was accepted."""
         routes = {} if self.prices is None else self.prices["routes"]

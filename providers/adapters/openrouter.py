@@ -1,13 +1,14 @@
 """OpenRouter: one schema for the video models of many providers; a finished job names what it cost.
 
 Options of the account: webhook_secret (the workspace's signing secret; without it callbacks are refused).
-Unverified: how callbacks are signed, and the words of a moderated job, which are those of the provider behind it.
+Unverified: how callbacks are signed, that references do not count beside frames, and the words of a moderated job,
+which are those of the provider behind it.
 """
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from providers import answers, media_forms, request_fields, results
+from providers import answers, content_roles, media_forms, request_fields, results
 from providers.auth import verify_openrouter
 from providers.contract import (
     Account,
@@ -16,7 +17,6 @@ from providers.contract import (
     ErrorKind,
     Failed,
     Handle,
-    MediaInput,
     MediaRole,
     Operation,
     ProviderError,
@@ -32,9 +32,9 @@ from providers.state_table import StateTable
 
 PROVIDER: Final = "openrouter"
 
-_MAX_FILE: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
-_FRAMES: Final = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME)
-_MANY: Final = 1000  # it names no limit; the model's row does
+_MAX_FILE: Final = 20 * 1024 * 1024  # our own limits: the files are in the request's memory
+_MAX_TOGETHER: Final = 40 * 1024 * 1024
+_MANY: Final = dict.fromkeys(("image", "video", "audio"), 1000)  # it names no limit; the model's row does
 _CONTINUES: Final = {Operation.EDIT, Operation.EXTEND}
 _RESOLUTIONS: Final = {"2k": "2K", "4k": "4K"}
 _PARAMETERS: Final = {"seed": "seed", "audio": "generate_audio"}
@@ -131,18 +131,18 @@ def _shape(request: VideoRequest) -> dict[str, str]:
 
 
 async def _files(request: VideoRequest) -> dict[str, Any]:
-    files = request_fields.media(request, {**dict.fromkeys(_FRAMES, 1), MediaRole.REFERENCE: _MANY})
-    frames = [
-        {**await _part(item), "frame_type": item.role.value} for role in _FRAMES for item in files[role]
-    ]
-    references = [await _part(item) for item in files[MediaRole.REFERENCE]]
-    fields = {"frame_images": frames, "input_references": references}
-    return {name: parts for name, parts in fields.items() if parts}
-
-
-async def _part(item: MediaInput) -> dict[str, Any]:
-    kind = f"{item.media_type.partition('/')[0]}_url"
-    return {"type": kind, kind: {"url": await media_forms.address_or_data(item, _MAX_FILE)}}
+    # With a frame it passes references over without a word: both together are refused.
+    files = content_roles.frames_or_references(request, _MANY)
+    urls = await media_forms.addresses_or_data(files, _MAX_FILE, _MAX_TOGETHER)
+    fields: dict[str, Any] = {}
+    for item, url in zip(files, urls, strict=True):
+        kind = f"{content_roles.kind_of(item)}_url"
+        part = {"type": kind, kind: {"url": url}}
+        if item.role is MediaRole.REFERENCE:
+            fields.setdefault("input_references", []).append(part)
+        else:
+            fields.setdefault("frame_images", []).append({**part, "frame_type": item.role.value})
+    return fields
 
 
 def _continued(request: VideoRequest) -> dict[str, str]:

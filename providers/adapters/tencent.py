@@ -17,7 +17,6 @@ from providers.contract import (
     ErrorKind,
     Failed,
     Handle,
-    MediaInput,
     MediaRole,
     Operation,
     ProviderError,
@@ -180,18 +179,18 @@ async def _files(request: VideoRequest) -> list[dict[str, str]]:
     files = request_fields.media(request, _FILES)
     if files[MediaRole.LAST_FRAME] and not files[MediaRole.FIRST_FRAME]:
         request_fields.refuse("last_frame", f"{request.model} takes it only with a first frame")
-    left, infos = _MAX_FILES, []
-    for item in (item for role in _USAGES for item in files[role]):
-        form = await _form(item, left)
-        left -= item.size if "Base64" in form else 0
-        infos.append({"Category": "Image", "Usage": _USAGES[item.role], **form})
-    return infos
+    items = [item for role in _USAGES for item in files[role]]
+    texts = await media_forms.addresses_or_data(items, _MAX_FILES, _MAX_FILES)
+    return [
+        {"Category": "Image", "Usage": _USAGES[item.role], **_form(text)}
+        for item, text in zip(items, texts, strict=True)
+    ]
 
 
-async def _form(item: MediaInput, left: int) -> dict[str, str]:
-    if item.url and item.url.startswith("https://"):
-        return {"Type": "Url", "Url": item.url}
-    return {"Type": "Base64", "Base64": await media_forms.base64_text(item, left)}
+def _form(text: str) -> dict[str, str]:
+    if text.startswith("https://"):
+        return {"Type": "Url", "Url": text}
+    return {"Type": "Base64", "Base64": text.partition(",")[2]}  # without the prefix of a data URI
 
 
 def build(account: Account, http: HttpDoor) -> Tencent:

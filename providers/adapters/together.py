@@ -1,5 +1,6 @@
 """Together: one schema for the video models of many makers; a finished job names what it cost.
 
+Options of the account: those of `providers.huggingface`.
 Unverified: the codes and words of moderation, and that `outputs.cost` is in USD.
 """
 
@@ -24,6 +25,7 @@ from providers.contract import (
 )
 from providers.error_table import ErrorTable
 from providers.http import HttpDoor
+from providers.huggingface import HuggingFace
 from providers.state_table import StateTable
 from providers.wire_fields import WireFields
 
@@ -72,14 +74,15 @@ class Together:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_ERRORS)
+        self._hub = HuggingFace(account, http, "together")
+        self._http = http.account(account, authenticate=self._hub.authenticate, errors=_ERRORS)
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Create the job: exactly one request. Raises ProviderError."""
         request_fields.operation(request, Operation.GENERATE, Operation.EDIT, Operation.EXTEND)
         media = await _media(request)
         body = {
-            "model": request.model,
+            "model": await self._hub.model(request.model),
             "prompt": request.prompt,
             "seconds": str(request_fields.seconds(request)),  # a text, says its schema
             **_shape(request),

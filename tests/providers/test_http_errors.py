@@ -136,6 +136,36 @@ async def test_nobody_listens() -> None:
     assert (caught.value.kind, caught.value.ambiguous) == (ErrorKind.PROVIDER_UNAVAILABLE, False)
 
 
+@pytest.mark.parametrize(
+    ("base_url", "why"),
+    [
+        ("http://127.0.0.1:9", "could not connect: Connection refused"),
+        ("http://upstream.invalid", "could not connect: "),
+    ],
+)
+async def test_where_an_upstream_lies_is_not_told(base_url: str, why: str) -> None:
+    door = HttpDoor()
+    with pytest.raises(ProviderError) as caught:
+        await client(door, base_url).request("GET", "/videos")
+    await door.close()
+    assert caught.value.message.startswith(why)
+    assert base_url.partition("//")[2].partition(":")[0] not in caught.value.message
+
+
+async def test_tls_with_a_server_that_speaks_none_says_so() -> None:
+    async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    door, server = HttpDoor(), await asyncio.start_server(plain, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ProviderError, match="could not connect: TLS") as caught:
+        await client(door, f"https://127.0.0.1:{port}").request("GET", "/videos")
+    assert not caught.value.ambiguous
+    server.close()
+    await door.close()
+
+
 async def test_a_connection_that_is_never_accepted_is_not_ambiguous() -> None:
     """A full backlog: the connect itself times out, so nothing was sent."""
     door = HttpDoor()

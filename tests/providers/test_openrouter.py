@@ -83,7 +83,7 @@ async def test_frames_and_references_are_parts(adapter: openrouter.OpenRouter, f
         media(MediaRole.REFERENCE, b"d", "video/mp4"),
         media(MediaRole.REFERENCE, b"e", "audio/mpeg"),
     )
-    await adapter.submit(asked(media=(LAST, *references, FIRST)))
+    await adapter.submit(asked(media=(LAST, FIRST)))
     sent = fake.requests("POST")[-1]["fields"]
     assert sent["frame_images"] == [
         {
@@ -97,6 +97,10 @@ async def test_frames_and_references_are_parts(adapter: openrouter.OpenRouter, f
             "frame_type": "last_frame",
         },
     ]
+    assert "input_references" not in sent
+    await adapter.submit(asked(media=references))
+    sent = fake.requests("POST")[-1]["fields"]
+    assert "frame_images" not in sent
     assert sent["input_references"] == [
         {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,Yw=="}},
         {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,ZA=="}},
@@ -119,6 +123,7 @@ async def test_a_job_goes_on_from_one_of_its_own(
         ({"operation": Operation.EXTEND}, "source: .* made itself"),
         ({"operation": Operation.REMIX}, "operation: google/veo-3.1 cannot remix"),
         ({"media": (FIRST, FIRST)}, "first_frame: .* at most 1"),
+        ({"media": (FIRST, media(MediaRole.REFERENCE, b"r", "image/png"))}, "only without other frames"),
         ({"media": (media(MediaRole.SOURCE, b"v"),)}, "source: .* takes no such file"),
         ({"parameters": {"negative_prompt": "blur"}}, "negative_prompt: .* takes no such parameter"),
         ({"seconds": Decimal("2.5")}, "seconds: .* takes whole seconds"),

@@ -91,7 +91,7 @@ def test_the_shape_in_the_models_words(changes: dict[str, Any], expected: dict[s
         (
             {"media": (media(MediaRole.REFERENCE, bytes(4 * 10**6), "image/png"),) * 2},
             ErrorKind.INPUT_MEDIA,
-            "4000000 bytes; the upstream takes at most 2 MiB",
+            "8000000 bytes together; the upstream takes at most 6 MiB",
         ),
     ],
 )

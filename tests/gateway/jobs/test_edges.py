@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import Connection, select, text, update
@@ -246,3 +247,41 @@ async def test_what_is_cancelled_before_it_is_settled_costs_nothing(
         assert (video.state, video.error_code, video.cost_status) == ("failed", "cancelled", "released")
         await made.check()
         assert list((tmp_path / "storage").rglob("*.mp4")) == []
+
+
+async def test_a_worker_lost_between_the_last_poll_and_the_download_costs_a_second_run(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    fake.config(idempotency=True)
+    spec = {"submit_safety": "key"}
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url, spec=spec)]) as made:
+        lost: list[str] = []
+
+        async def milestone(name: str, video_id: str) -> None:
+            if name == "store.begin" and not lost:
+                (attempt,) = await made.attempts(video_id)
+                lost.append(attempt.handle["id"])
+                url = f"{fake.base_url}/videos/{lost[0]}"
+                await asyncio.to_thread(urlopen, Request(url, method="DELETE"))
+
+        made.ctx.milestone = milestone
+        (video,) = await made.finish(await made.add())
+        assert (video.state, video.cost_micros) == ("completed", 4 * PRICE)
+        (attempt,) = await made.attempts(video.id)
+        assert attempt.handle["id"] != lost[0]
+        await made.check()
+
+
+async def test_the_attempt_that_ends_a_video_keeps_why(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url)]) as made:
+        for fault, kind in (
+            ("invalid", "invalid_request"),
+            ("moderation", "moderation_blocked"),
+            ("failed", "provider_error"),
+        ):
+            (video,) = await made.finish(await made.add(f"a cat [fault:{fault}]"))
+            (attempt,) = await made.attempts(video.id)
+            assert (attempt.state, attempt.error["kind"]) == ("failed", kind)
+            assert attempt.error["message"] in video.error_message

@@ -14,6 +14,8 @@ from gateway.jobs.tables import slots as slot_rows
 from gateway.settings import Routing
 from gateway.upstreams import pauses
 from gateway.upstreams.tables import pauses as pause_rows
+from providers.contract import Adapter
+from providers.spec import UpstreamSpec
 from providers.testing import FakeUpstream
 from tests.gateway.jobs.bench import PRICE, Engine, engine, upstream
 
@@ -235,3 +237,39 @@ async def test_the_fastest_measured_route_is_taken_where_that_is_preferred(
         rows = await db.read(lambda conn: conn.execute(select(attempts.c.upstream)).scalars().all())
         assert sorted(rows) == ["first"] * 3 + ["second"] * 4
     assert await db.read(lambda conn: conn.execute(select(notices)).all()) == []
+
+
+async def test_an_upstream_that_is_configured_wrongly_holds_nothing_up(
+    db: Database, tmp_path: Path, fakes: tuple[FakeUpstream, FakeUpstream]
+) -> None:
+    wrong = {"options": {"submit_safety": "perhaps"}}
+    async with engine(db, tmp_path, both(fakes, **wrong)) as made:
+        (video,) = await made.finish(await made.add())
+        assert (video.state, await path_of(made, video.id)) == ("completed", [("second", "completed")])
+    async with engine(db, tmp_path, both(fakes, **wrong)[:1]) as made:
+        (video,) = await made.finish(await made.add())
+        assert (video.error_code, video.cost_status) == ("provider_error", "released")
+        await made.check()
+
+
+async def test_an_upstream_that_was_changed_for_the_worse_leaves_no_video_behind(
+    db: Database, tmp_path: Path, fakes: tuple[FakeUpstream, FakeUpstream]
+) -> None:
+    fakes[0].config(idempotency=True)
+    spec = {"submit_safety": "key"}
+    async with engine(db, tmp_path, both(fakes, spec=spec)[:1], unknown_grace_seconds=0.3) as made:
+        fakes[0].fault("ambiguous_drop", 1)
+
+        def refuse(_spec: UpstreamSpec) -> Adapter:
+            raise ValueError("options.region is missing")
+
+        video_id = await made.add()
+
+        async def unanswered() -> bool:
+            return fakes[0].stats()["jobs"] == 1
+
+        await made.until(unanswered)
+        made.ctx.adapter = refuse
+        (video,) = await made.finish(video_id)
+        assert (video.error_code, video.cost_status) == ("submission_unknown", "released")
+        await made.check()

@@ -190,6 +190,10 @@ def test_checks_spend_nothing_and_tell_what_is_wrong(client: httpx.Client, fake:
         ({"name": "a b", "base_url": "http://127.0.0.1:9", "models": [MODEL]}, "name"),
         ({"name": "file", "base_url": "http://127.0.0.1:9", "models": [MODEL]}, "name"),
         ({"name": "x", "models": [MODEL]}, "base_url"),
+        ({"name": "x", "base_url": "ftp://127.0.0.1", "models": [MODEL]}, "base_url"),
+        ({"name": "x", "base_url": "http://user:pw@127.0.0.1", "models": [MODEL]}, "base_url"),
+        ({"name": "x", "base_url": "http://127.0.0.1?key=1", "models": [MODEL]}, "base_url"),
+        ({"name": "x", "type": "google_vertex", "api_key": "k"}, "options"),
         ({"name": "x", "base_url": "http://127.0.0.1:9"}, "models"),
         ({"name": "x", "base_url": "http://127.0.0.1:9", "models": ["fast"]}, "models"),
         ({"name": "x", "type": "nobody"}, "type"),
@@ -222,3 +226,12 @@ def test_a_configured_upstream_can_be_paused_and_is_changed_elsewhere(client: ht
     ):
         answer = client.request(method, path, json=body)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "upstream_not_found")
+
+
+def test_a_change_that_its_adapter_refuses_changes_nothing(client: httpx.Client, fake: FakeUpstream):
+    made = added(client, fake, "steady")
+    answer = client.post("/v1/upstreams/steady", json={"options": {"submit_safety": "perhaps"}})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "options")
+    assert "key, lookup or none" in answer.json()["error"]["message"]
+    assert client.get("/v1/upstreams/steady").json() == made
+    assert client.delete("/v1/upstreams/steady").status_code == 200

@@ -268,3 +268,23 @@ async def test_the_margin_is_the_callers(db: Database, world: World) -> None:
     assert quote["routes"][0]["price"] is None
     assert "not known" in quote["warnings"][-1]
     await made.service._creation._inputs._media.close()
+
+
+async def test_provider_options_cannot_make_more_than_is_paid_for(db: Database, world: World) -> None:
+    plain = {"id": "m", "prices": [row("0.1")]}
+    made = await world_with(db, world, plain, {**plain, "id": "open", "provider_options": ["cfg"]})
+    payer = replace(made.principal, billing_mode="prepaid")
+    for fields, param in (
+        ({"model": "m", "provider_options": {"duration": 15}}, "provider_options"),
+        ({"model": "open", "provider_options": {"cfg": 1, "duration": 15}}, "provider_options"),
+        ({"model": "open", "provider_options": {"cfg": 1}, "fallbacks": ["m"]}, "fallbacks[0]"),
+    ):
+        with pytest.raises(BadRequest) as refused:
+            await made.service.quote(payer, {"prompt": "x", **fields})
+        assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+    body = {"prompt": "x", "model": "open", "provider_options": {"cfg": 1}}
+    assert (await made.service.quote(payer, body))["hold"]["amount"] == "0.400000"
+    await made.service.quote(
+        made.principal, {"prompt": "x", "model": "m", "provider_options": {"duration": 15}}
+    )
+    await made.service._creation._inputs._media.close()

@@ -10,7 +10,7 @@ from gateway.errors import BadRequest, NotFound, Unavailable
 from gateway.settings import Settings
 from gateway.videos.capabilities import Demand, select, shaped, suits
 from gateway.videos.routing import Catalogue
-from gateway.videos.stored import StoredRequest
+from gateway.videos.stored import StoredMedia, StoredRequest
 from providers.contract import MediaRole, Operation
 from providers.spec import ModelSpec, UpstreamSpec
 
@@ -118,6 +118,7 @@ def test_selection_narrows_routes_and_fills_what_was_left_open():
         (Demand(operation=Operation.EXTEND), "model", "generate"),
         (Demand(prompt_chars=101), "prompt", "at most 100 characters"),
         (Demand(reference_images=2), "reference_images", "at most 0 images"),
+        (Demand(provider_options=frozenset({"duration"}), free=True), "provider_options", "cfg"),
     ],
 )
 def test_a_refusal_names_the_field_the_offer_and_who_can(demand: Demand, param: str, offer: str):
@@ -129,6 +130,7 @@ def test_a_refusal_names_the_field_the_offer_and_who_can(demand: Demand, param: 
         roles=["first_frame"],
         operations=["generate"],
         max_prompt_chars=100,
+        provider_options=["cfg"],
     )
     strong = spec(
         "strong",
@@ -165,3 +167,32 @@ def test_accepted_requests_suit_the_routes_they_were_selected_for():
     assert not suits(spec("m", parameters=[]), Operation.GENERATE, request)
     assert not suits(spec("m", operations=["generate"]), Operation.EDIT, request)
     assert not suits(spec("m", needs_handle=["edit"]), Operation.EDIT, request)
+
+
+def test_options_that_nobody_listed_are_only_for_those_who_pay_nothing():
+    options = {"duration": 15}
+    paid = StoredRequest(
+        seconds=Decimal(4), size="1280x720", models=["m"], provider_options=options, prices={"routes": {}}
+    )
+    free = paid.model_copy(update={"prices": {"routes": {}, "free": True}})
+    lists = spec("m", provider_options=["duration", "cfg"])
+    for request, model, able in (
+        (paid, spec("m"), False),
+        (free, spec("m"), True),
+        (paid, lists, True),
+        (free, spec("m", provider_options=["cfg"]), False),
+    ):
+        assert suits(model, Operation.GENERATE, request) == able
+
+
+def test_a_later_route_takes_no_more_than_it_would_have_been_asked_for():
+    images = [StoredMedia(role=MediaRole.REFERENCE, storage_key="k", media_type="image/png", size=100)] * 2
+    request = StoredRequest(seconds=Decimal(4), size="1280x720", models=["m"], media=images)
+    able = {"roles": ["reference"], "max_reference_images": 2, "max_image_bytes": 100, "max_prompt_chars": 9}
+    for changes, chars, fits in (
+        ({}, 9, True),
+        ({}, 10, False),
+        ({"max_reference_images": 1}, 9, False),
+        ({"max_image_bytes": 99}, 9, False),
+    ):
+        assert suits(spec("m", **{**able, **changes}), Operation.GENERATE, request, chars) == fits
