@@ -66,6 +66,13 @@ def test_a_refusal_is_told(server: FakeProviders, name: str, fault: str) -> None
     assert part in told(caught.value)
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if clients()[name].uploads])
+def test_a_file_is_uploaded(server: FakeProviders, name: str) -> None:
+    with client(server, name) as official:
+        assert official.upload(b"a file").startswith(server.origin)
+    assert [part["size"] for parts in server.requests("POST")[-1]["files"].values() for part in parts] == [6]
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if clients()[name].cancelled])
 def test_a_job_is_cancelled(server: FakeProviders, name: str) -> None:
     with client(server, name) as official:

@@ -1,5 +1,6 @@
 """The replicate package."""
 
+import io
 from typing import ClassVar
 
 from replicate.client import Client
@@ -29,6 +30,7 @@ class Replicate(OfficialClient):
         "lost": ("ReplicateError", "'status': 404"),
     }
     cancelled = "canceled"
+    uploads = True
 
     def __init__(self, origin: str, credential: str) -> None:
         super().__init__(origin, credential)
@@ -49,6 +51,10 @@ class Replicate(OfficialClient):
         prediction.cancel()
         prediction.reload()
         return prediction.status
+
+    def upload(self, data: bytes) -> str:
+        """`files.create`."""
+        return self._client.files.create(io.BytesIO(data), filename="a.png").urls["get"]
 
     def _create(self, prompt: str) -> Prediction:
         wanted = {"prompt": prompt, "duration": 4, "resolution": "720p", "aspect_ratio": "16:9"}
