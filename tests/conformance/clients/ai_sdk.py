@@ -2,14 +2,17 @@
 
 import base64
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
+
 from tests.conformance.official import Ended, OfficialClient
-from tests.sdk.install import VENVS, node
+from tests.sdk.install import VENVS, NoNode, node
 
 _SOURCE = Path(__file__).parents[1] / "node"
 _FOLDER = VENVS / "conformance-node"
@@ -41,7 +44,7 @@ class AISDK(OfficialClient):
             "prompt": prompt,
             "options": self.options,
         }
-        command = [_node(), _SOURCE / "generate.mjs", _FOLDER]
+        command = [installed(), _SOURCE / "generate.mjs", _FOLDER]
         done = subprocess.run(command, input=json.dumps(order), check=True, capture_output=True, text=True)
         shown = json.loads(done.stdout)
         if "error" in shown:
@@ -122,5 +125,11 @@ class Alibaba(AISDK):
 
 
 @cache
-def _node() -> Path:
-    return node(_SOURCE, _FOLDER)
+def installed() -> Path:
+    """The Node that runs the AI SDK, which is installed unless it is there; a skip where there is none, outside CI."""
+    try:
+        return node(_SOURCE, _FOLDER)
+    except NoNode as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
