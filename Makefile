@@ -55,8 +55,8 @@ format: install ## rewrite in the project's format
 sdk: install ## every method of six OpenAI SDK versions, each run to completed
 	@$(BIN)/python -m tests.sdk.run
 
-conformance: $(CONFORMANCE)/.installed ## ours beside the vendors' own code
-	@$(CONFORMANCE)/bin/python -m pytest -q -rs tests/conformance
+conformance: $(CONFORMANCE)/.installed ## our signatures and fakes beside the vendors' own code
+	@$(CONFORMANCE)/bin/python -m pytest -q -rs --disable-warnings tests/conformance
 
 $(CONFORMANCE)/.installed: requirements/conformance.txt
 	@echo "onereel: installing the vendors' code into $(CONFORMANCE)"

@@ -1,5 +1,6 @@
 """The fakes in a process of their own, and no way out of this machine."""
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Iterator
@@ -7,7 +8,14 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.clients import ai_sdk
 from tests.fakes import FakeProviders
+
+
+def pytest_sessionstart() -> None:
+    """Install from npm before the clock of any test runs."""
+    with contextlib.suppress(pytest.skip.Exception):
+        ai_sdk.installed()
 
 
 @pytest.fixture(scope="session")

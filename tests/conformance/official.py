@@ -26,12 +26,14 @@ class OfficialClient(ABC):
     """The upstream type whose fake it talks to."""
     success: ClassVar[str]
     """Its word for a video that is done."""
-    refusals: ClassVar[Mapping[str, tuple[type[Exception], str]]]
-    """Fault: the class that it raises, and a part of what that says. "auth" is met with a wrong key."""
+    refusals: ClassVar[Mapping[str, tuple[str, str]]]
+    """Fault: the name of the class that it raises, and a part of what that says. "auth" is met with a wrong key."""
     ends: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Fault of a job: its word for the state, and a part of the reason."""
     cancelled: ClassVar[str | None] = None
     """What `cancel` returns; None where it cannot cancel."""
+    uploads: ClassVar[bool] = False
+    """Whether it uploads files to the server that makes the videos."""
 
     def __init__(self, origin: str, credential: str) -> None:
         self.origin = origin
@@ -43,6 +45,10 @@ class OfficialClient(ABC):
 
     def cancel(self, prompt: str) -> str:
         """Create a video, stop it, and return the client's word for what became of it."""
+        raise NotImplementedError
+
+    def upload(self, data: bytes) -> str:
+        """Upload a file and return its address."""
         raise NotImplementedError
 
     def close(self) -> None:  # noqa: B027 - not every client holds connections

@@ -102,8 +102,20 @@ class Fake(FakeProvider):
     async def upload(self, request: Request) -> Answer:
         """Keep a file."""
         (part,) = request.files["content"]
-        address = f"{request.origin}/replicate/v1/files/{part.summary()['sha256']}"
-        return as_json({"id": "file_1", "size": len(part.data), "urls": {"get": address}}, 201)
+        digest = part.summary()["sha256"]
+        file = {
+            "id": digest[:26],
+            "name": part.filename,
+            "content_type": part.content_type,
+            "size": len(part.data),
+            "etag": digest,
+            "checksums": {"sha256": digest},
+            "metadata": {},
+            "created_at": "2026-11-22T00:00:00.000Z",
+            "expires_at": "2026-11-23T00:00:00.000Z",
+            "urls": {"get": f"{request.origin}/replicate/v1/files/{digest}"},
+        }
+        return as_json(file, 201)
 
     async def secret(self, request: Request) -> Answer:
         """The secret that signs the callbacks."""

@@ -3,7 +3,7 @@
 import time
 from typing import Any, ClassVar
 
-from volcenginesdkarkruntime import Ark, _exceptions
+from volcenginesdkarkruntime import Ark
 
 from tests.conformance.official import Ended, OfficialClient, fetched
 
@@ -20,15 +20,15 @@ class ArkRuntime(OfficialClient):
         "expired": ("expired", ""),
     }
     refusals: ClassVar = {
-        "auth": (_exceptions.ArkAuthenticationError, "AuthenticationError"),
-        "rate_limited": (_exceptions.ArkRateLimitError, "RateLimitExceeded.EndpointRPMExceeded"),
-        "concurrency": (_exceptions.ArkRateLimitError, "QuotaExceeded"),
-        "invalid": (_exceptions.ArkBadRequestError, "InvalidParameter"),
-        "moderation_submit": (_exceptions.ArkBadRequestError, "InputTextSensitiveContentDetected"),
-        "funds": (_exceptions.ArkPermissionDeniedError, "AccountOverdueError"),
-        "retired": (_exceptions.ArkNotFoundError, "InvalidEndpointOrModel.NotFound"),
-        "server_error": (_exceptions.ArkInternalServerError, "InternalServiceError"),
-        "lost": (_exceptions.ArkNotFoundError, "NotFound"),
+        "auth": ("ArkAuthenticationError", "AuthenticationError"),
+        "rate_limited": ("ArkRateLimitError", "RateLimitExceeded.EndpointRPMExceeded"),
+        "concurrency": ("ArkRateLimitError", "QuotaExceeded"),
+        "invalid": ("ArkBadRequestError", "InvalidParameter"),
+        "moderation_submit": ("ArkBadRequestError", "InputTextSensitiveContentDetected"),
+        "funds": ("ArkPermissionDeniedError", "AccountOverdueError"),
+        "retired": ("ArkNotFoundError", "InvalidEndpointOrModel.NotFound"),
+        "server_error": ("ArkInternalServerError", "InternalServiceError"),
+        "lost": ("ArkNotFoundError", "NotFound"),
     }
     cancelled = "cancelled"
 

@@ -26,13 +26,13 @@ class DashScope(OfficialClient):
         "lost": ("UNKNOWN", ""),
     }
     refusals: ClassVar = {
-        "auth": (Refused, "401 InvalidApiKey"),
-        "rate_limited": (Refused, "429 Throttling.RateQuota"),
-        "invalid": (Refused, "400 InvalidParameter"),
-        "moderation_submit": (Refused, "400 DataInspectionFailed"),
-        "funds": (Refused, "400 Arrearage"),
-        "retired": (Refused, "403 Model.AccessDenied"),
-        "server_error": (Refused, "500 InternalError"),
+        "auth": ("Refused", "401 InvalidApiKey"),
+        "rate_limited": ("Refused", "429 Throttling.RateQuota"),
+        "invalid": ("Refused", "400 InvalidParameter"),
+        "moderation_submit": ("Refused", "400 DataInspectionFailed"),
+        "funds": ("Refused", "400 Arrearage"),
+        "retired": ("Refused", "403 Model.AccessDenied"),
+        "server_error": ("Refused", "500 InternalError"),
     }
     cancelled = "CANCELED"
 

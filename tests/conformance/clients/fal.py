@@ -17,15 +17,15 @@ class Fal(OfficialClient):
     provider = "fal"
     success = "Completed"
     refusals: ClassVar = {
-        "auth": (fal_client.FalClientHTTPError, "No user found"),
-        "invalid": (fal_client.FalClientHTTPError, "'status_code': 422"),
-        "funds": (fal_client.FalClientHTTPError, "Exhausted balance"),
-        "retired": (fal_client.FalClientHTTPError, "'status_code': 404"),
-        "server_error": (fal_client.FalClientHTTPError, "'status_code': 500"),
-        "lost": (fal_client.FalClientHTTPError, "'status_code': 404"),
-        "failed": (fal_client.FalClientHTTPError, "Runner server error"),
-        "moderation": (fal_client.FalClientHTTPError, "content_policy_violation"),
-        "completed_with_error": (fal_client.FalClientHTTPError, "startup_timeout"),
+        "auth": ("FalClientHTTPError", "No user found"),
+        "invalid": ("FalClientHTTPError", "'status_code': 422"),
+        "funds": ("FalClientHTTPError", "Exhausted balance"),
+        "retired": ("FalClientHTTPError", "'status_code': 404"),
+        "server_error": ("FalClientHTTPError", "'status_code': 500"),
+        "lost": ("FalClientHTTPError", "'status_code': 404"),
+        "failed": ("FalClientHTTPError", "Runner server error"),
+        "moderation": ("FalClientHTTPError", "content_policy_violation"),
+        "completed_with_error": ("FalClientHTTPError", "startup_timeout"),
     }
     cancelled = "202"
 

@@ -4,7 +4,6 @@ import time
 from typing import Any, ClassVar
 
 from google import genai
-from google.genai import _interactions_errors as errors  # what it raises; it exports them nowhere
 from google.genai.types import HttpOptions, HttpRetryOptions
 
 from tests.conformance.official import Ended, OfficialClient
@@ -21,12 +20,12 @@ class GoogleGenAI(OfficialClient):
         "cancelled": ("cancelled", ""),
     }
     refusals: ClassVar = {
-        "auth": (errors.PermissionDeniedError, "permission_denied"),
-        "rate_limited": (errors.RateLimitError, "resource_exhausted"),
-        "invalid": (errors.BadRequestError, "invalid_argument"),
-        "retired": (errors.NotFoundError, "not_found"),
-        "server_error": (errors.InternalServerError, "internal"),
-        "lost": (errors.NotFoundError, "not_found"),
+        "auth": ("PermissionDeniedError", "permission_denied"),
+        "rate_limited": ("RateLimitError", "resource_exhausted"),
+        "invalid": ("BadRequestError", "invalid_argument"),
+        "retired": ("NotFoundError", "not_found"),
+        "server_error": ("InternalServerError", "internal"),
+        "lost": ("NotFoundError", "not_found"),
     }
     cancelled = "cancelled"
 

@@ -4,7 +4,6 @@ import time
 from typing import ClassVar
 
 from google import genai
-from google.genai import errors
 from google.genai.types import GenerateVideosConfig, HttpOptions
 from google.oauth2.credentials import Credentials
 
@@ -22,12 +21,12 @@ class GoogleGenAIVertex(OfficialClient):
         "completed_without_video": ("done", ""),
     }
     refusals: ClassVar = {
-        "auth": (errors.ClientError, "UNAUTHENTICATED"),
-        "rate_limited": (errors.ClientError, "RESOURCE_EXHAUSTED"),
-        "invalid": (errors.ClientError, "INVALID_ARGUMENT"),
-        "retired": (errors.ClientError, "NOT_FOUND"),
-        "server_error": (errors.ServerError, "INTERNAL"),
-        "lost": (errors.ClientError, "NOT_FOUND"),
+        "auth": ("ClientError", "UNAUTHENTICATED"),
+        "rate_limited": ("ClientError", "RESOURCE_EXHAUSTED"),
+        "invalid": ("ClientError", "INVALID_ARGUMENT"),
+        "retired": ("ClientError", "NOT_FOUND"),
+        "server_error": ("ServerError", "INTERNAL"),
+        "lost": ("ClientError", "NOT_FOUND"),
     }
 
     def __init__(self, origin: str, credential: str) -> None:

@@ -19,13 +19,13 @@ class LumaAgents(OfficialClient):
         "moderation": ("failed", "content_moderated"),
     }
     refusals: ClassVar = {
-        "auth": (luma_agents.AuthenticationError, "Invalid API key."),
-        "rate_limited": (luma_agents.RateLimitError, "Rate limit exceeded."),
-        "invalid": (luma_agents.UnprocessableEntityError, "Invalid request."),
-        "funds": (luma_agents.APIStatusError, "Insufficient credits."),
-        "retired": (luma_agents.NotFoundError, "Not found."),
-        "server_error": (luma_agents.InternalServerError, "Bad gateway."),
-        "lost": (luma_agents.NotFoundError, "Not found."),
+        "auth": ("AuthenticationError", "Invalid API key."),
+        "rate_limited": ("RateLimitError", "Rate limit exceeded."),
+        "invalid": ("UnprocessableEntityError", "Invalid request."),
+        "funds": ("APIStatusError", "Insufficient credits."),
+        "retired": ("NotFoundError", "Not found."),
+        "server_error": ("InternalServerError", "Bad gateway."),
+        "lost": ("NotFoundError", "Not found."),
     }
 
     def __init__(self, origin: str, credential: str) -> None:
@@ -64,9 +64,9 @@ class LumaAI(OfficialClient):
         "moderation": ("failed", "The content was moderated."),
     }
     refusals: ClassVar = {
-        "auth": (lumaai.AuthenticationError, "Invalid API key."),
-        "rate_limited": (lumaai.RateLimitError, "Rate limit exceeded."),
-        "invalid": (lumaai.UnprocessableEntityError, "Invalid request."),
+        "auth": ("AuthenticationError", "Invalid API key."),
+        "rate_limited": ("RateLimitError", "Rate limit exceeded."),
+        "invalid": ("UnprocessableEntityError", "Invalid request."),
     }
 
     def __init__(self, origin: str, credential: str) -> None:

@@ -19,15 +19,15 @@ class OpenAI(OfficialClient):
         "expired": ("expired", ""),
     }
     refusals: ClassVar = {
-        "auth": (openai.AuthenticationError, "invalid_api_key"),
-        "rate_limited": (openai.RateLimitError, "rate_limit_exceeded"),
-        "concurrency": (openai.RateLimitError, "concurrency_limit_exceeded"),
-        "invalid": (openai.BadRequestError, "invalid_value"),
-        "moderation_submit": (openai.BadRequestError, "moderation_blocked"),
-        "funds": (openai.APIStatusError, "insufficient_quota"),
-        "retired": (openai.NotFoundError, "model_not_found"),
-        "server_error": (openai.InternalServerError, "The server had an error."),
-        "lost": (openai.NotFoundError, "video_not_found"),
+        "auth": ("AuthenticationError", "invalid_api_key"),
+        "rate_limited": ("RateLimitError", "rate_limit_exceeded"),
+        "concurrency": ("RateLimitError", "concurrency_limit_exceeded"),
+        "invalid": ("BadRequestError", "invalid_value"),
+        "moderation_submit": ("BadRequestError", "moderation_blocked"),
+        "funds": ("APIStatusError", "insufficient_quota"),
+        "retired": ("NotFoundError", "model_not_found"),
+        "server_error": ("InternalServerError", "The server had an error."),
+        "lost": ("NotFoundError", "video_not_found"),
     }
     cancelled = "video.deleted"
 

@@ -1,9 +1,9 @@
 """The replicate package."""
 
+import io
 from typing import ClassVar
 
 from replicate.client import Client
-from replicate.exceptions import ReplicateError
 from replicate.prediction import Prediction
 
 from tests.conformance.official import Ended, OfficialClient, fetched
@@ -21,15 +21,16 @@ class Replicate(OfficialClient):
         "cancelled": ("canceled", ""),
     }
     refusals: ClassVar = {
-        "auth": (ReplicateError, "'status': 401"),
-        "rate_limited": (ReplicateError, "resets in ~30s"),
-        "invalid": (ReplicateError, "'status': 422"),
-        "funds": (ReplicateError, "'status': 402"),
-        "retired": (ReplicateError, "'status': 404"),
-        "server_error": (ReplicateError, "'status': 500"),
-        "lost": (ReplicateError, "'status': 404"),
+        "auth": ("ReplicateError", "'status': 401"),
+        "rate_limited": ("ReplicateError", "resets in ~30s"),
+        "invalid": ("ReplicateError", "'status': 422"),
+        "funds": ("ReplicateError", "'status': 402"),
+        "retired": ("ReplicateError", "'status': 404"),
+        "server_error": ("ReplicateError", "'status': 500"),
+        "lost": ("ReplicateError", "'status': 404"),
     }
     cancelled = "canceled"
+    uploads = True
 
     def __init__(self, origin: str, credential: str) -> None:
         super().__init__(origin, credential)
@@ -50,6 +51,10 @@ class Replicate(OfficialClient):
         prediction.cancel()
         prediction.reload()
         return prediction.status
+
+    def upload(self, data: bytes) -> str:
+        """`files.create`."""
+        return self._client.files.create(io.BytesIO(data), filename="a.png").urls["get"]
 
     def _create(self, prompt: str) -> Prediction:
         wanted = {"prompt": prompt, "duration": 4, "resolution": "720p", "aspect_ratio": "16:9"}

@@ -15,14 +15,14 @@ class RunwayML(OfficialClient):
     provider = "runway"
     success = "SUCCEEDED"
     refusals: ClassVar = {
-        "auth": (runwayml.AuthenticationError, "Invalid API key."),
-        "rate_limited": (runwayml.RateLimitError, "daily task limit"),
-        "invalid": (runwayml.BadRequestError, "Validation of body failed."),
-        "retired": (runwayml.NotFoundError, "Not found."),
-        "server_error": (runwayml.InternalServerError, "Internal error."),
-        "lost": (runwayml.NotFoundError, "Not found."),
-        "failed": (runwayml.TaskFailedError, "INTERNAL.BAD_OUTPUT.CODE01"),
-        "moderation": (runwayml.TaskFailedError, "SAFETY.OUTPUT.VIDEO"),
+        "auth": ("AuthenticationError", "Invalid API key."),
+        "rate_limited": ("RateLimitError", "daily task limit"),
+        "invalid": ("BadRequestError", "Validation of body failed."),
+        "retired": ("NotFoundError", "Not found."),
+        "server_error": ("InternalServerError", "Internal error."),
+        "lost": ("NotFoundError", "Not found."),
+        "failed": ("TaskFailedError", "INTERNAL.BAD_OUTPUT.CODE01"),
+        "moderation": ("TaskFailedError", "SAFETY.OUTPUT.VIDEO"),
     }
     cancelled = "CANCELLED"
 
