@@ -27,6 +27,8 @@ from gateway.videos.tables import videos
 WATCHING: Final = "watching"
 KNOWN_STATES: Final = sorted([*LIVE, WATCHING])
 """A process claims only the states it has a handler for."""
+ASKED: Final = sorted([State.RUNNING, WATCHING])
+"""Their upstream has them: a step is one short request."""
 
 BEGUN: Final = 1000
 """Taken from the priority when an attempt begins: what is begun is ended before more is begun."""
@@ -35,9 +37,7 @@ _SPREAD_MS: Final = 5
 _LONGEST_SPREAD_MS: Final = 15_000
 """So long for each poll that fell due while nobody was there, and so long at most."""
 _OVERDUE_POLLS: Final = (
-    select(jobs.c.id)
-    .where(jobs.c.state.in_([State.RUNNING, WATCHING]), jobs.c.due <= now_ms())
-    .order_by(jobs.c.due)
+    select(jobs.c.id).where(jobs.c.state.in_(ASKED), jobs.c.due <= now_ms()).order_by(jobs.c.due)
 )
 _SPREAD: Final = (
     update(jobs)
@@ -48,7 +48,11 @@ _SPREAD: Final = (
 _QUEUED: Final = frozenset({State.PREPARING, State.QUEUED})
 _DUE: Final = (
     select(jobs.c.id)
-    .where(jobs.c.due <= now_ms(), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES))
+    .where(
+        jobs.c.due <= now_ms(),
+        jobs.c.lease_until <= now_ms(),
+        jobs.c.state.in_(bindparam("states", expanding=True)),
+    )
     .order_by(jobs.c.priority, jobs.c.due)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -107,9 +111,12 @@ class Loaded:
     tried: frozenset[tuple[str, str]] = frozenset()
 
 
-def claim(conn: Connection, owner: str, lease_ms: int, limit: int) -> Sequence[Row[Any]]:
-    """Take up to `limit` due jobs, most urgent first."""
-    return conn.execute(_CLAIM, {"most": limit, "new_owner": owner, "lease": lease_ms}).all()
+def claim(
+    conn: Connection, owner: str, lease_ms: int, limit: int, states: Sequence[str] = KNOWN_STATES
+) -> Sequence[Row[Any]]:
+    """Take up to `limit` due jobs in these states, most urgent first."""
+    asked = {"most": limit, "new_owner": owner, "lease": lease_ms, "states": states}
+    return conn.execute(_CLAIM, asked).all()
 
 
 def owned(conn: Connection, leases: Collection[Lease]) -> set[str]:

@@ -16,6 +16,10 @@ _EARLY_SECONDS: Final = 0.02
 _SAVED_SECONDS: Final[dict[Asking, float]] = {"submit": 1.0, "poll": 0.0}
 """Moments of the last second that nobody used are not lost for a burst of creates; polls stay spread."""
 
+_BURST_SECONDS: Final[dict[Asking, float]] = {"submit": 1.0, "poll": 0.1}
+_CATCH_UP: Final = 1.1
+"""Times the rate, after a standstill."""
+
 _FORGOTTEN_AFTER: Final = 60.0
 _PRUNE_SECONDS: Final = 30.0
 
@@ -33,21 +37,26 @@ class Moments:
         self._monotonic = monotonic
         self._after: dict[int, int] = {}  # a taken moment to a later one: follow it to the next free one
         self._booked: dict[str, int] = {}
+        self._delayed: dict[str, float] = {}
+        self._even_from = float("-inf")
         self._pruned_at = monotonic()
 
     def turn(self, job_id: str, asking: Asking, *, shared: bool = False) -> float:
         """0 when the job may ask now, else the seconds until the moment that is now its own."""
         now = self._monotonic()
+        if self._delayed.get(job_id, float("inf")) <= now + _EARLY_SECONDS:
+            del self._delayed[job_id]
+            return 0.0
         booked = self._booked.get(job_id)
         if booked is not None and booked / self.per_second <= now + _EARLY_SECONDS:
             del self._booked[job_id]
-            return 0.0
+            return self._even(job_id, now, asking)
         current = floor(now * self.per_second)
         free = self._free(floor((now - _SAVED_SECONDS[asking]) * self.per_second))
         if free <= current:
             self._take(free)
             self._booked.pop(job_id, None)
-            return 0.0
+            return self._even(job_id, now, asking)
         if (
             booked is not None
         ):  # it came early, called back say; its own moment may be sooner than the next free one
@@ -67,6 +76,15 @@ class Moments:
         self._take(moment)
         self._booked[job_id] = moment
         return moment / self.per_second - now
+
+    def _even(self, job_id: str, now: float, asking: Asking) -> float:
+        """Where the process was held up, what it missed goes out a little faster than the rate, not all at once."""
+        at = max(self._even_from, now - _BURST_SECONDS[asking])
+        self._even_from = at + 1.0 / (self.per_second * _CATCH_UP)
+        if at <= now:
+            return 0.0
+        self._delayed[job_id] = at
+        return at - now
 
     @staticmethod
     def _left_to_others(moment: int, asking: Asking) -> bool:
@@ -95,3 +113,4 @@ class Moments:
         self._after = {moment: after for moment, after in self._after.items() if moment >= oldest}
         missed = (now - _FORGOTTEN_AFTER) * self.per_second
         self._booked = {job_id: moment for job_id, moment in self._booked.items() if moment >= missed}
+        self._delayed = {job_id: at for job_id, at in self._delayed.items() if at >= now - _FORGOTTEN_AFTER}

@@ -29,9 +29,7 @@ _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABL
 async def poll(ctx: JobContext, job: Job) -> None:
     """running: one status request, unless the client or the deadline says stop."""
     video = job.rows.video
-    route = route_of_attempt(
-        routes_of(ctx, video, StoredRequest.model_validate(video.request)), _attempt(job)
-    )
+    route = route_of_attempt(routes_of(ctx, video), _attempt(job))
     if video.deadline <= ctx.clock.now_ms():
         message = "The video was not finished before its deadline."
         await fail_video(ctx, job, Failure("expired", message, watch=route is not None))

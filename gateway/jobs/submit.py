@@ -287,7 +287,7 @@ async def resume(ctx: JobContext, job: Job) -> None:
     """submitting, claimed again: a worker died or the answer was ambiguous. The adapter's safety decides."""
     video, attempt = job.rows.video, _attempt(job)
     request = StoredRequest.model_validate(video.request)
-    route = route_of_attempt(routes_of(ctx, video, request), attempt)
+    route = route_of_attempt(routes_of(ctx, video), attempt)
     if route is None:
         await _to_unknown(ctx, job)
         return
@@ -363,7 +363,7 @@ async def _adopt(ctx: JobContext, job: Job) -> bool:
     """Go on with the submission if its upstream can be searched and has it."""
     request = StoredRequest.model_validate(job.rows.video.request)
     attempt = _attempt(job)
-    route = route_of_attempt(routes_of(ctx, job.rows.video, request), attempt)
+    route = route_of_attempt(routes_of(ctx, job.rows.video), attempt)
     adapter = None if route is None else ctx.adapter_of(route, attempt)
     if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
         return False

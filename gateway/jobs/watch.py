@@ -14,7 +14,6 @@ from gateway.jobs.settle import add_notice, close_attempt, database_now
 from gateway.usage.ended import correct_upstream_cost
 from gateway.videos.price_book import Cost
 from gateway.videos.routing import Route
-from gateway.videos.stored import StoredRequest
 from providers.contract import Adapter, Completed, ErrorKind, Failed, ProviderError, Running, Status
 
 log = structlog.get_logger(__name__)
@@ -25,7 +24,7 @@ LONGEST_MS = 24 * 3_600_000
 async def watch(ctx: JobContext, job: Job) -> None:
     """watching: poll until the upstream is done. The output is discarded, the video is never touched."""
     video, attempt = job.rows.video, _attempt(job)
-    route = route_of_attempt(routes_of(ctx, video, StoredRequest.model_validate(video.request)), attempt)
+    route = route_of_attempt(routes_of(ctx, video), attempt)
     age_ms = ctx.clock.now_ms() - attempt.created_at
     if age_ms > LONGEST_MS or route is None:
         await _finish(ctx, job, "abandoned", None, notice="an abandoned upstream job was given up unresolved")

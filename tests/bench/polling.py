@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -101,14 +102,16 @@ def _measured(scale: Scale, system: Polling, port: int) -> Figures:
     ends = _control(port, f"end?each={scale.ended_each}&seconds={scale.window}")
     peak = peak_main = 0.0
     while time.time() < began + scale.window:
-        peak = max(peak, system.rss_mb())
+        peak = max(peak, sum(each.memory_full_info().pss for each in system.tree()) / 1e6)
         peak_main = max(peak_main, psutil.Process(system.pid).memory_info().rss / 1e6)
         time.sleep(0.5)
     seconds = time.time() - began
     figures = {
         "cores": (system.cpu_seconds() - cpu) / seconds,
         "cores_main": (_main_cpu(system) - main_cpu) / seconds,
-        "rss_mb": peak,
+        "pss_mb": peak,
+        "upstream_late_s": _control(port, "late"),
+        "load": os.getloadavg()[0],
         "rss_main_mb": peak_main,
     }
     time.sleep(3 * scale.fair_seconds + 5)
@@ -118,12 +121,14 @@ def _measured(scale: Scale, system: Polling, port: int) -> Figures:
 
 def _polls(scale: Scale, polls: Mapping[str, Mapping[str, int]], first: int, last: int) -> Figures:
     counts = {name: [each.get(str(s), 0) for s in range(first, last)] for name, each in polls.items()}
+    seconds = sorted(count for each in counts.values() for count in each)
     means = [sum(each) / len(each) for each in counts.values()]
     return {
         "polls_per_s": sum(means),
         "budget_used_most": max(means) / scale.polls_per_second,
         "budget_used_least": min(means) / scale.polls_per_second,
-        "most_in_one_second": max(max(each) for each in counts.values()) / scale.polls_per_second,
+        "busy_second_p99": seconds[int(len(seconds) * 0.99)] / scale.polls_per_second,
+        "busiest_second": seconds[-1] / scale.polls_per_second,
     }
 
 

@@ -2,7 +2,8 @@
 
 Paths are /u{n}/v1/videos...; every upstream counts the polls of each second. A video never ends by itself:
 `GET /control/end?each=30&seconds=60` lets so many of every upstream end at moments spread over the next seconds,
-and answers which and when (milliseconds since the epoch). `GET /control/polls` answers the counts.
+and answers which and when (milliseconds since the epoch). `GET /control/polls` answers the counts,
+`GET /control/late` how long this process itself stood still at the longest since then, in seconds.
 """
 
 import asyncio
@@ -20,9 +21,10 @@ import uvloop
 from providers.testing_media import mp4
 from tests.bench.upstream import SECONDS, SIZE
 
-ANSWER_SECONDS: Final = 0.02
+ANSWER_SECONDS: Final = 0.1
 """How long every answer takes."""
 
+_TICK_SECONDS: Final = 0.02
 _CLIP: Final = mp4(720, 1280, Fraction(SECONDS))
 
 
@@ -33,6 +35,7 @@ class Upstreams:
         self.poll_after = "" if poll_after_ms is None else f"openai-poll-after-ms: {poll_after_ms}\r\n"
         self._ends: dict[str, float] = {}
         self._polls: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.late: list[float] = []
 
     def create(self, upstream: str) -> bytes:
         """Take a video."""
@@ -50,6 +53,9 @@ class Upstreams:
         """What the bench asks."""
         if what == "polls":
             return json.dumps(self._polls).encode()
+        if what == "late":
+            return json.dumps(max(self.late, default=0.0)).encode()
+        self.late.clear()
         each, seconds = int(asked["each"][0]), float(asked["seconds"][0])
         live = defaultdict(list)
         for video_id, end in self._ends.items():
@@ -125,7 +131,10 @@ async def main(port: int, poll_after_ms: int | None) -> None:
     server = await asyncio.get_running_loop().create_server(
         lambda: _Connection(upstreams), "127.0.0.1", port, backlog=1024
     )
-    await server.serve_forever()
+    while server.is_serving():
+        before = time.perf_counter()
+        await asyncio.sleep(_TICK_SECONDS)
+        upstreams.late.append(time.perf_counter() - before - _TICK_SECONDS)
 
 
 if __name__ == "__main__":

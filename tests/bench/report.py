@@ -114,7 +114,7 @@ def _polling(bench: Bench) -> Iterator[str]:
         get = {name: bench.median(measure, "polling", name) for name in samples["polling"][0]}
         yield (
             f"polling {measure}: {get['polls_per_s']:.0f} polls/s, {get['cores']:.2f} cores "
-            f"(process {get['cores_main']:.2f}), {get['rss_mb']:.0f} MB (process {get['rss_main_mb']:.0f})"
+            f"(process {get['cores_main']:.2f}), {get['rss_main_mb']:.0f} MB RSS (with media workers {get['pss_mb']:.0f} MB PSS)"
         )
         slowest = get["lag_p95_of_slowest_upstream_s"]
         yield (
@@ -123,5 +123,6 @@ def _polling(bench: Bench) -> Iterator[str]:
         )
         yield (
             f"  poll budget used {get['budget_used_least']:.0%} to {get['budget_used_most']:.0%}, "
-            f"most in one second {get['most_in_one_second']:.0%}"
+            f"p99 of the seconds {get['busy_second_p99']:.0%}, busiest {get['busiest_second']:.0%}; "
+            f"load of the machine {get['load']:.1f}, the upstreams stood still for {get['upstream_late_s']:.2f} s at most"
         )

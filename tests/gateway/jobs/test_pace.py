@@ -120,3 +120,16 @@ def test_moments_that_have_passed_are_forgotten(time: Time) -> None:
     (moments,) = paces._moments.values()
     assert len(moments._booked) == 1
     assert len(moments._after) <= 1
+
+
+def test_what_a_standstill_held_up_goes_out_a_little_faster_than_the_rate(time: Time) -> None:
+    paces, upstream = Paces(time), account(polls_per_second=100)
+    waits = {f"job {n}": paces.next_poll(upstream, f"job {n}", 1.0) for n in range(200)}
+    time.now += 5.0  # every one of them is late
+    again = {job: paces.poll(upstream, job) for job in waits}
+    assert list(again.values()).count(0.0) <= 12
+    assert 1.5 <= max(again.values()) <= 200 / 100
+    started = time.now
+    for job, wait in sorted(again.items(), key=lambda item: item[1]):
+        time.now = started + wait
+        assert wait == 0.0 or paces.poll(upstream, job) == 0.0
