@@ -55,7 +55,8 @@ def list_upstreams(*, as_json: bool) -> None:
 )
 @click.option("--models-file", type=click.File(), help="Models as a JSON list, as in [[upstreams.models]].")
 @click.option("--max-concurrent", type=click.IntRange(1), help="Videos at once.")
-@click.option("--requests-per-second", type=float, help="Of all calls together.")
+@click.option("--requests-per-second", type=float, help="Of creates and polls together.")
+@click.option("--polls-per-second", type=float, help="A budget of the polls alone.")
 @click.option("--priority", type=click.IntRange(0), help="Lower comes first.")
 @click.option("--weight", type=click.IntRange(0), help="Its share among the same priority.")
 @click.option("--option", "options", type=Setting(), multiple=True, help="Of the adapter, e.g. region=eu.")
@@ -68,6 +69,7 @@ def add(  # noqa: PLR0917  (one option each)
     models_file: Any,
     max_concurrent: int | None,
     requests_per_second: float | None,
+    polls_per_second: float | None,
     priority: int | None,
     weight: int | None,
     options: tuple[tuple[str, Any], ...],
@@ -82,6 +84,7 @@ def add(  # noqa: PLR0917  (one option each)
         "models": json.load(models_file) if models_file else list(models) or None,
         "max_concurrent": max_concurrent,
         "requests_per_second": requests_per_second,
+        "polls_per_second": polls_per_second,
         "priority": priority,
         "weight": weight,
         "options": dict(options) or None,

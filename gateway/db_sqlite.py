@@ -23,6 +23,7 @@ I = TypeVar("I")  # noqa: E741
 
 GROUP: Final = 128
 BACKGROUND_GROUP: Final = 24  # small, so that a create never waits long behind draining jobs
+QUIET_SECONDS: Final = 0.2  # without a create for so long, background work fills whole groups
 BACKGROUND_SECONDS: Final = 0.02  # how long a stream of creates may keep background work waiting
 READERS: Final = 2
 
@@ -86,6 +87,7 @@ class SqliteDatabase:
         self._background: deque[Work] = deque()
         self._reads: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._background_at = 0.0
+        self._interactive_at = float("-inf")
         self._closing = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._threads = [threading.Thread(target=self._write_loop, name="sqlite-writer", daemon=True)]
@@ -146,11 +148,12 @@ class SqliteDatabase:
                 self._ready.wait()
             group = [self._interactive.popleft() for _ in range(min(GROUP, len(self._interactive)))]
             now = time.monotonic()
+            if group:
+                self._interactive_at = now
+            most = GROUP if now - self._interactive_at > QUIET_SECONDS else BACKGROUND_GROUP
             if not group or now - self._background_at > BACKGROUND_SECONDS:
                 self._background_at = now
-                group += [
-                    self._background.popleft() for _ in range(min(BACKGROUND_GROUP, len(self._background)))
-                ]
+                group += [self._background.popleft() for _ in range(min(most, len(self._background)))]
             return group
 
     def _write_loop(self) -> None:

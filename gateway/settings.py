@@ -24,7 +24,8 @@ class _Section(BaseModel):
 
 
 class Jobs(_Section):
-    """The job engine. Times in seconds."""
+    """The job engine. Times in seconds. `concurrency` is how many creates and downloads run at once; polls, which are
+    short, may bring it to four times as many."""
 
     enabled: bool = True
     lease_seconds: float = 12

@@ -51,6 +51,7 @@ def expanded(table: Mapping[str, Any]) -> dict[str, Any]:
         "base_url": catalog.regions.get(str(region), catalog.base_url),
         "max_concurrent": catalog.max_concurrent,
         "requests_per_second": catalog.requests_per_second,
+        "polls_per_second": catalog.polls_per_second,
         "credit_usd": catalog.credit_usd,
     }
     given = {name: value for name, value in table.items() if value is not None}

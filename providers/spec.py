@@ -256,7 +256,8 @@ class UpstreamSpec(BaseModel):
     """A configured account or worker at a provider: one [[upstreams]] table of onereel.toml.
 
     Of the upstreams that serve a model those of the lowest `priority` come first; among equals that have a `weight`
-    videos are shared out in that proportion, and weight 0 is only fallen back on.
+    videos are shared out in that proportion, and weight 0 is only fallen back on. `requests_per_second` limits creates
+    and polls together; where `polls_per_second` is set, polls have that budget of their own.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -268,6 +269,7 @@ class UpstreamSpec(BaseModel):
     api_key_env: str | None = None
     max_concurrent: int | None = Field(default=None, ge=1)
     requests_per_second: float | None = Field(default=None, gt=0)
+    polls_per_second: float | None = Field(default=None, gt=0)
     options: dict[str, Any] = Field(default_factory=dict)  # the adapter's own: {"dialect": "openai"}
     credit_usd: Decimal | None = Field(default=None, gt=0)  # what one of the upstream's own credits costs
     priority: int = Field(default=0, ge=0)

@@ -5,7 +5,18 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, Connection, Row, bindparam, case, delete, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    select,
+    tuple_,
+    update,
+)
 
 from gateway.clock import Clock
 from gateway.db import now_ms
@@ -16,14 +27,32 @@ from gateway.videos.tables import videos
 WATCHING: Final = "watching"
 KNOWN_STATES: Final = sorted([*LIVE, WATCHING])
 """A process claims only the states it has a handler for."""
+ASKED: Final = sorted([State.RUNNING, WATCHING])
+"""Their upstream has them: a step is one short request."""
 
 BEGUN: Final = 1000
 """Taken from the priority when an attempt begins: what is begun is ended before more is begun."""
 
+_SPREAD_MS: Final = 5
+_LONGEST_SPREAD_MS: Final = 15_000
+"""So long for each poll that fell due while nobody was there, and so long at most."""
+_OVERDUE_POLLS: Final = (
+    select(jobs.c.id).where(jobs.c.state.in_(ASKED), jobs.c.due <= now_ms()).order_by(jobs.c.due)
+)
+_SPREAD: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("job_id"))
+    .values(due=now_ms() + bindparam("wait_ms", type_=BigInteger))
+)
+
 _QUEUED: Final = frozenset({State.PREPARING, State.QUEUED})
 _DUE: Final = (
     select(jobs.c.id)
-    .where(jobs.c.due <= now_ms(), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES))
+    .where(
+        jobs.c.due <= now_ms(),
+        jobs.c.lease_until <= now_ms(),
+        jobs.c.state.in_(bindparam("states", expanding=True)),
+    )
     .order_by(jobs.c.priority, jobs.c.due)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -82,9 +111,12 @@ class Loaded:
     tried: frozenset[tuple[str, str]] = frozenset()
 
 
-def claim(conn: Connection, owner: str, lease_ms: int, limit: int) -> Sequence[Row[Any]]:
-    """Take up to `limit` due jobs, most urgent first."""
-    return conn.execute(_CLAIM, {"most": limit, "new_owner": owner, "lease": lease_ms}).all()
+def claim(
+    conn: Connection, owner: str, lease_ms: int, limit: int, states: Sequence[str] = KNOWN_STATES
+) -> Sequence[Row[Any]]:
+    """Take up to `limit` due jobs in these states, most urgent first."""
+    asked = {"most": limit, "new_owner": owner, "lease": lease_ms, "states": states}
+    return conn.execute(_CLAIM, asked).all()
 
 
 def owned(conn: Connection, leases: Collection[Lease]) -> set[str]:
@@ -186,10 +218,16 @@ def take_over_everything(conn: Connection, soon_ms: int, grace_ms: int) -> None:
     """Embedded start: the data directory's lock proves that no sibling lives, so every lease is void.
 
     A due time far ahead can only come from a wall clock that has since been set back; only an unresolved
-    submission may wait long.
+    submission may wait long. Polls that fell due meanwhile are spread over a while, so that no upstream gets them all
+    in one second.
     """
     longest = case((jobs.c.state == "submission_unknown", grace_ms), else_=soon_ms)
     conn.execute(update(jobs).where(jobs.c.lease_until > 0).values(lease_until=0, owner=None))
     conn.execute(update(jobs).where(jobs.c.due > now_ms() + longest).values(due=now_ms() + longest))
+    overdue = conn.execute(_OVERDUE_POLLS).scalars().all()
+    if overdue:
+        step_ms = min(_SPREAD_MS, _LONGEST_SPREAD_MS / len(overdue))
+        rows = [{"job_id": job_id, "wait_ms": int(n * step_ms)} for n, job_id in enumerate(overdue)]
+        conn.execute(_SPREAD, rows)
     # what was sent in the future, by that clock, was sent now at the latest: waits that count from it must end
     conn.execute(update(attempts).where(attempts.c.sent_at > now_ms()).values(sent_at=now_ms()))

@@ -110,6 +110,6 @@ def backoff(tries: int, *, base: float = 0.5, longest: float = LONGEST_BACKOFF) 
 
 
 def poll_delay(asked: float | None, base: float, elapsed: float) -> float:
-    """Seconds until the next poll: what the upstream asked, else slower the longer the job runs, with jitter."""
+    """Seconds until the next poll: what the upstream asked, else slower the longer the job runs; a little more, never less."""
     delay = asked if asked is not None else min(max(base, elapsed * 0.1), LONGEST_POLL)
-    return max(0.05, delay) * random.uniform(0.95, 1.05)  # noqa: S311  (spread, not secrecy)
+    return max(0.05, delay) * random.uniform(1.0, 1.1)  # noqa: S311  (spread, not secrecy)

@@ -91,11 +91,11 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The upstream still works on it; `progress` None where it has not moved."""
+    """The upstream still works on it, or was not asked; `progress` None where it has not moved."""
 
     lease: Lease
     delay_ms: int
-    progress: int | None
+    progress: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

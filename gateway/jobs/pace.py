@@ -6,6 +6,8 @@ from time import perf_counter
 from typing import Final
 
 from gateway.events import Hints
+from gateway.jobs.moments import Asking, Moments
+from providers.spec import UpstreamSpec
 
 CLAIM_LIMIT: Final = 64
 FEWEST: Final = 3  # so that jobs go on, however many requests come
@@ -44,25 +46,41 @@ class Courtesy:
 
 
 class Paces:
-    """One pace per upstream, as reserved moments: a job that is early is put back. No configured rate, no pace."""
+    """When each upstream may be asked: the calendars of this process. No configured rate, no waiting.
+
+    Polls have a calendar of their own where the upstream has a poll budget, else they share that of its requests.
+    """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
-        self._free_at: dict[str, float] = {}
-        self._promised: dict[str, float] = {}
+        self._moments: dict[tuple[str, Asking], Moments] = {}
 
-    def wait(self, upstream: str, per_second: float | None) -> float:
-        """0 when a request may go now (and is counted), else the seconds until a moment of the job's own.
-
-        Moments are handed out one by one: jobs that all came back at the next free one would only queue again.
-        """
-        if per_second is None:
+    def submit(self, upstream: UpstreamSpec, job_id: str) -> float:
+        """0 when a create may go now (and is counted), else the seconds until a moment of the job's own."""
+        if upstream.requests_per_second is None:
             return 0.0
-        now = self._monotonic()
-        free_at = max(self._free_at.get(upstream, 0.0), now - 1.0)  # at most one second's worth saved up
-        if free_at > now:
-            moment = max(self._promised.get(upstream, 0.0), free_at)
-            self._promised[upstream] = moment + 1.0 / per_second
-            return moment - now
-        self._free_at[upstream] = free_at + 1.0 / per_second
-        return 0.0
+        moments = self._of(upstream.name, "submit", upstream.requests_per_second)
+        return moments.turn(job_id, "submit", shared=upstream.polls_per_second is None)
+
+    def poll(self, upstream: UpstreamSpec, job_id: str) -> float:
+        """The same for a poll."""
+        moments, shared = self._of_polls(upstream)
+        return 0.0 if moments is None else moments.turn(job_id, "poll", shared=shared)
+
+    def next_poll(self, upstream: UpstreamSpec, job_id: str, delay: float) -> float:
+        """Seconds until the job's next poll, at least `delay`; the moment is kept for it."""
+        moments, shared = self._of_polls(upstream)
+        return delay if moments is None else moments.book(job_id, delay, "poll", shared=shared)
+
+    def _of_polls(self, upstream: UpstreamSpec) -> tuple[Moments | None, bool]:
+        if upstream.polls_per_second is not None:
+            return self._of(upstream.name, "poll", upstream.polls_per_second), False
+        if upstream.requests_per_second is not None:
+            return self._of(upstream.name, "submit", upstream.requests_per_second), True
+        return None, False
+
+    def _of(self, name: str, asking: Asking, per_second: float) -> Moments:
+        found = self._moments.get((name, asking))
+        if found is None or found.per_second != per_second:
+            found = self._moments[name, asking] = Moments(self._monotonic, per_second)
+        return found

@@ -1,5 +1,6 @@
 """Ask the upstream how a job is doing, and act on the answer."""
 
+from math import ceil
 from typing import Any
 
 import structlog
@@ -21,15 +22,14 @@ from providers.contract import Adapter, Cancels, Completed, ErrorKind, Failed, P
 log = structlog.get_logger(__name__)
 
 LOST_AFTER = 3
+LONGEST_RETRY_AFTER = 300.0
 _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.JOB_LOST})
 
 
 async def poll(ctx: JobContext, job: Job) -> None:
     """running: one status request, unless the client or the deadline says stop."""
     video = job.rows.video
-    route = route_of_attempt(
-        routes_of(ctx, video, StoredRequest.model_validate(video.request)), _attempt(job)
-    )
+    route = route_of_attempt(routes_of(ctx, video), _attempt(job))
     if video.deadline <= ctx.clock.now_ms():
         message = "The video was not finished before its deadline."
         await fail_video(ctx, job, Failure("expired", message, watch=route is not None))
@@ -41,8 +41,8 @@ async def poll(ctx: JobContext, job: Job) -> None:
     if video.cancel_requested:
         await _cancel(ctx, job, adapter)
         return
-    if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
-        await try_later(ctx, job, wait, counted=False)
+    if wait := ctx.paces.poll(route.upstream, job.lease.job_id):
+        await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, ceil(wait * 1000)), background=True)
         return
     await _ask(ctx, job, route, adapter)
 
@@ -58,17 +58,20 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
         return
     ctx.metrics.upstream_call(route.upstream.name, "poll", "ok", ctx.clock.monotonic() - started)
     if isinstance(status, Running):
-        await _still_running(ctx, job, adapter, status)
+        await _still_running(ctx, job, route, adapter, status)
     elif isinstance(status, Failed):
         await _verdict(ctx, job, route, status.error)
     else:
         await _done(ctx, job, route, status)
 
 
-async def _still_running(ctx: JobContext, job: Job, adapter: Adapter, status: Running) -> None:
+async def _still_running(ctx: JobContext, job: Job, route: Route, adapter: Adapter, status: Running) -> None:
     video, attempt = job.rows.video, _attempt(job)
     elapsed = (ctx.clock.now_ms() - (attempt.submitted_at or attempt.created_at)) / 1000
-    delay_ms = int(poll_delay(status.poll_after, adapter.poll_interval, elapsed) * 1000)
+    if route.upstream.polls_per_second is not None:
+        elapsed = 0.0  # the budget says how often, so there is no need to ask old jobs less
+    delay = poll_delay(status.poll_after, adapter.poll_interval, elapsed)
+    delay_ms = ceil(ctx.paces.next_poll(route.upstream, job.lease.job_id, delay) * 1000)
     progress = min(99, max(video.progress, status.progress or 0))
 
     moved = progress if progress != video.progress else None
@@ -111,8 +114,12 @@ async def _unanswered(ctx: JobContext, job: Job, route: Route, error: ProviderEr
     elif error.kind == ErrorKind.MODERATION_BLOCKED:
         await _verdict(ctx, job, route, error)
         return
-    delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)
-    await try_later(ctx, job, min(delay, 60.0))
+    delay = error.retry_after
+    if delay is None:
+        delay = max(adapter.poll_interval, backoff(job.lease.tries + 1))
+    await try_later(
+        ctx, job, ctx.paces.next_poll(route.upstream, job.lease.job_id, min(delay, LONGEST_RETRY_AFTER))
+    )
     if error.kind in LOCKED_OUT:
         await locked_out(ctx, job, route.upstream.name, error)
 

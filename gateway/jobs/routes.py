@@ -10,10 +10,10 @@ from providers.contract import Handle, MediaInput, Operation, VideoRequest
 from providers.spec import ModelSpec
 
 
-def routes_of(ctx: JobContext, video: Any, request: StoredRequest) -> list[Route]:
+def routes_of(ctx: JobContext, video: Any) -> list[Route]:
     """Every route by which an attempt of the video may have gone, those of removed upstreams included."""
     found: list[Route] = []
-    for model in request.models or [video.model]:
+    for model in video.request["models"] or [video.model]:
         found.extend(ctx.catalogue.find(model))
     operation = Operation(video.operation)
     return [route for route in found if operation in route.spec.operations]

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from gateway.db import now_ms
 from gateway.ids import new_id
 from gateway.jobs import slots
 from gateway.jobs.claims import (
+    ASKED,
     KNOWN_STATES,
     Lease,
     LeaseLost,
@@ -35,12 +36,17 @@ log = structlog.get_logger(__name__)
 LONGEST_SLEEP = 1.0  # seconds; due jobs of other processes are seen at the latest after this
 VERIFY_SECONDS = 60.0
 WAKE_SECONDS = 10.0
+POLLS: Final = 4
+"""Times `concurrency`: so many jobs at once where most of them only ask an upstream."""
 _LAST_CLAIM_SECONDS: Final = 5.0
 
 
 _NEXT_DUE: Final = select(func.min(jobs.c.due) - now_ms()).where(
-    jobs.c.due.is_not(None), jobs.c.lease_until <= now_ms(), jobs.c.state.in_(KNOWN_STATES)
+    jobs.c.due.is_not(None),
+    jobs.c.lease_until <= now_ms(),
+    jobs.c.state.in_(bindparam("states", expanding=True)),
 )
+_BESIDE: Final = sorted(set(KNOWN_STATES) - set(ASKED))
 
 
 class Runner:
@@ -54,6 +60,7 @@ class Runner:
         self._room = asyncio.Event()
         self._claimed_last = asyncio.Event()
         self._claimed_last.set()
+        self._full = False
         self._courtesy = Courtesy(ctx.hints)
 
     async def run(self) -> None:
@@ -100,19 +107,20 @@ class Runner:
     async def _turn(self) -> None:
         ctx = self._ctx
         ctx.hints.jobs.clear()
-        room = ctx.settings.jobs.concurrency - len(self._running)
-        if room <= 0:
+        wanted = self._wanted()
+        if not wanted:
             self._room.clear()
             await self._room.wait()
             await self._courtesy.pause()
             return
-        limit = min(room, self._courtesy.most)
         started = ctx.clock.monotonic()
         lease_ms = int(ctx.settings.jobs.lease_seconds * 1000)
 
         def take(conn: Connection) -> tuple[Sequence[Row[Any]], dict[str, Loaded], float]:
-            claimed = claim(conn, self._owner, lease_ms, limit)
-            rest = _until_due(conn) if len(claimed) < limit else 0.0
+            each = [(claim(conn, self._owner, lease_ms, most, states), most) for states, most in wanted]
+            claimed = [row for rows, _ in each for row in rows]
+            idle = all(len(rows) < most for rows, most in each)
+            rest = _until_due(conn, [state for states, _ in wanted for state in states]) if idle else 0.0
             return claimed, load(conn, claimed) if claimed else {}, rest
 
         claimed, rows, rest = await ctx.db.write(take, background=True)
@@ -121,6 +129,15 @@ class Runner:
         if rest:
             await self._sleep(rest)
         await self._courtesy.pause()
+
+    def _wanted(self) -> list[tuple[list[str], int]]:
+        """How many jobs there is room for, by their states. Creates and downloads never keep polls waiting."""
+        running = len(self._running)
+        asked = sum(lease.state in ASKED for lease, _ in self._running.values())
+        concurrency = self._ctx.settings.jobs.concurrency
+        rooms = ((ASKED, POLLS * concurrency - running), (_BESIDE, concurrency - running + asked))
+        self._full = rooms[1][1] <= 0
+        return [(states, min(room, self._courtesy.most)) for states, room in rooms if room > 0]
 
     def _start(self, row: Row[Any], rows: Loaded | None, valid_until: float) -> None:
         if rows is None:
@@ -143,6 +160,8 @@ class Runner:
             if held is not None and held[0] is job.lease:
                 del self._running[job.lease.job_id]
             self._room.set()
+            if self._full:
+                self._ctx.hints.jobs.set()  # the loop may be asleep until the next poll
 
     async def _guarded(self, job: Job) -> None:
         """No exception loses a job: what a step did not foresee is logged and tried again."""
@@ -199,7 +218,7 @@ class Runner:
             self._ctx.hints.jobs.set()
 
 
-def _until_due(conn: Connection) -> float:
-    """Seconds until a job is due, at least a moment and at most LONGEST_SLEEP."""
-    wait_ms: int | None = conn.execute(_NEXT_DUE).scalar_one()
+def _until_due(conn: Connection, states: Sequence[str]) -> float:
+    """Seconds until a job in one of these states is due, at least a moment and at most LONGEST_SLEEP."""
+    wait_ms: int | None = conn.execute(_NEXT_DUE, {"states": states}).scalar_one()
     return LONGEST_SLEEP if wait_ms is None else min(LONGEST_SLEEP, max(0.001, wait_ms / 1000))

@@ -45,7 +45,7 @@ async def store(ctx: JobContext, job: Job) -> None:
     """storing: download, probe, mark, put, and settle in one transaction. Every part may be done again."""
     video, attempt = job.rows.video, job.rows.attempt
     request = StoredRequest.model_validate(video.request)
-    route = attempt and route_of_attempt(routes_of(ctx, video, request), attempt)
+    route = attempt and route_of_attempt(routes_of(ctx, video), attempt)
     if attempt is None or route is None:
         await try_later(ctx, job)
     elif video.cancel_requested:

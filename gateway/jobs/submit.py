@@ -1,6 +1,7 @@
 """Send a video to an upstream once: the intent is committed before the request leaves."""
 
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 import structlog
@@ -68,7 +69,7 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     last = job.rows.attempt
     if last is not None and last.state == "refused" and not is_route_of(route, last):
         ctx.metrics.failover(last.upstream, "away")
-    if wait := ctx.paces.wait(route.upstream.name, route.upstream.requests_per_second):
+    if wait := ctx.paces.submit(route.upstream, job.lease.job_id):
         await try_later(ctx, job, wait, counted=False)
         return
     attempt = await ctx.db.write_batch(intents.begin, _intent_of(job, route, request), background=True)
@@ -189,7 +190,8 @@ def _safety(route: Route, adapter: Adapter) -> SubmitSafety:
 async def _accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted) -> None:
     attempt = _attempt(job)
     interval = ctx.adapter_of(route, attempt).poll_interval
-    delay_ms = int(poll_delay(submitted.poll_after, interval, 0) * 1000)
+    delay = poll_delay(submitted.poll_after, interval, 0)
+    delay_ms = ceil(ctx.paces.next_poll(route.upstream, job.lease.job_id, delay) * 1000)
     deadline_ms = int(route.spec.deadline_seconds * 1000)
     move = moves.Taken(job.lease, attempt.id, submitted.handle, delay_ms, deadline_ms)
     await ctx.db.write_batch(moves.taken, move, background=True)
@@ -285,7 +287,7 @@ async def resume(ctx: JobContext, job: Job) -> None:
     """submitting, claimed again: a worker died or the answer was ambiguous. The adapter's safety decides."""
     video, attempt = job.rows.video, _attempt(job)
     request = StoredRequest.model_validate(video.request)
-    route = route_of_attempt(routes_of(ctx, video, request), attempt)
+    route = route_of_attempt(routes_of(ctx, video), attempt)
     adapter = None if route is None else ctx.adapter_if_any(route, attempt)
     if route is None or adapter is None:
         await _to_unknown(ctx, job)
@@ -361,7 +363,7 @@ async def _adopt(ctx: JobContext, job: Job) -> bool:
     """Go on with the submission if its upstream can be searched and has it."""
     request = StoredRequest.model_validate(job.rows.video.request)
     attempt = _attempt(job)
-    route = route_of_attempt(routes_of(ctx, job.rows.video, request), attempt)
+    route = route_of_attempt(routes_of(ctx, job.rows.video), attempt)
     adapter = None if route is None else ctx.adapter_if_any(route, attempt)
     if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
         return False

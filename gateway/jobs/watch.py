@@ -1,7 +1,9 @@
 """A video is over, its attempt is not: see the upstream to its end, keep its slot, book its cost."""
 
+from typing import Any
+
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from gateway.jobs import costs
 from gateway.jobs.claims import end
@@ -11,8 +13,8 @@ from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import add_notice, close_attempt, database_now
 from gateway.usage.ended import correct_upstream_cost
 from gateway.videos.price_book import Cost
-from gateway.videos.stored import StoredRequest
-from providers.contract import Completed, ErrorKind, Failed, ProviderError, Running, Status
+from gateway.videos.routing import Route
+from providers.contract import Adapter, Completed, ErrorKind, Failed, ProviderError, Running, Status
 
 log = structlog.get_logger(__name__)
 
@@ -21,40 +23,44 @@ LONGEST_MS = 24 * 3_600_000
 
 async def watch(ctx: JobContext, job: Job) -> None:
     """watching: poll until the upstream is done. The output is discarded, the video is never touched."""
-    video, attempt = job.rows.video, job.rows.attempt
-    if attempt is None:
-        raise AssertionError("a watch job always has its attempt")
-    route = route_of_attempt(routes_of(ctx, video, StoredRequest.model_validate(video.request)), attempt)
+    video, attempt = job.rows.video, _attempt(job)
+    route = route_of_attempt(routes_of(ctx, video), attempt)
     age_ms = ctx.clock.now_ms() - attempt.created_at
     if age_ms > LONGEST_MS or route is None:
         await _finish(ctx, job, "abandoned", None, notice="an abandoned upstream job was given up unresolved")
         return
-    adapter = ctx.adapter_of(route, attempt)
+    if wait := ctx.paces.poll(route.upstream, job.lease.job_id):
+        await try_later(ctx, job, wait, counted=False)
+        return
+    await _ask(ctx, job, route, ctx.adapter_of(route, attempt), age_ms / 1000)
+
+
+async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter, age: float) -> None:
     job.lease.check()
     try:
-        status: Status = await adapter.poll(attempt.handle)
+        status: Status = await adapter.poll(_attempt(job).handle)
     except ProviderError as error:
         if error.kind == ErrorKind.JOB_LOST:
             await _finish(ctx, job, "failed", None)
-        else:
-            await try_later(ctx, job, max(backoff(job.lease.tries + 1), error.retry_after or 0))
+            return
+        delay = max(adapter.poll_interval, backoff(job.lease.tries + 1), error.retry_after or 0)
+        await try_later(ctx, job, ctx.paces.next_poll(route.upstream, job.lease.job_id, delay))
         return
     if isinstance(status, Running):
-        delay = poll_delay(status.poll_after, adapter.poll_interval, age_ms / 1000)
+        delay = poll_delay(status.poll_after, adapter.poll_interval, age)
+        delay = ctx.paces.next_poll(route.upstream, job.lease.job_id, delay)
         await try_later(ctx, job, delay, counted=False)
     elif isinstance(status, Failed):
         await _finish(ctx, job, "failed", None)
     elif isinstance(status, Completed):
-        cost = costs.cost_of(route, video, status)
+        cost = costs.cost_of(route, job.rows.video, status)
         await _finish(ctx, job, "abandoned", cost, notice="the upstream finished a video nobody gets")
 
 
 async def _finish(
     ctx: JobContext, job: Job, state: str, cost: Cost | None, *, notice: str | None = None
 ) -> None:
-    attempt, video = job.rows.attempt, job.rows.video
-    if attempt is None:
-        raise AssertionError("checked by the caller")
+    attempt, video = _attempt(job), job.rows.video
 
     def commit(conn: Connection) -> None:
         end(conn, job.lease)
@@ -68,3 +74,9 @@ async def _finish(
 
     await ctx.db.write(commit, background=True)
     ctx.hints.jobs.set()  # the freed slot may have woken one
+
+
+def _attempt(job: Job) -> Row[Any]:
+    if job.rows.attempt is None:
+        raise AssertionError("a watch job always has its attempt")
+    return job.rows.attempt

@@ -28,6 +28,7 @@ class UpstreamChanges(_Form):
     base_url: Annotated[str, StringConstraints(max_length=2000)] | None = None
     max_concurrent: Count | None = None
     requests_per_second: Annotated[float, Field(gt=0)] | None = None
+    polls_per_second: Annotated[float, Field(gt=0)] | None = None
     priority: Rank | None = None
     weight: Rank | None = None
     options: dict[str, Any] | None = None

@@ -52,6 +52,7 @@ class Upstream(_Answer):
     weight: int | None
     max_concurrent: int | None
     requests_per_second: float | None
+    polls_per_second: float | None
     options: dict[str, Any]
     models: list[str]
 
@@ -120,6 +121,7 @@ def public_upstream(spec: UpstreamSpec, catalogue: Catalogue, health: Health) ->
         weight=spec.weight,
         max_concurrent=spec.max_concurrent,
         requests_per_second=spec.requests_per_second,
+        polls_per_second=spec.polls_per_second,
         options={name: _shown(name, value) for name, value in spec.options.items()},
         models=list(dict.fromkeys(model.id for model in spec.models)),
     ).model_dump(mode="json")

@@ -98,7 +98,7 @@ def whole_way(bench: Bench, systems: Sequence[System]) -> None:
             before, started = each.cpu_seconds(), time.perf_counter()
             if isinstance(each, Onereel):
                 done = _completed(each)
-                asyncio.run(_create_many(each, model_of("mega"), count))
+                asyncio.run(create_many(each, model_of("mega"), count))
                 while _completed(each) < done + count:
                     time.sleep(0.02)
             else:
@@ -145,7 +145,7 @@ def _named(system: System) -> Any:
 
 def fill(system: Onereel, count: int) -> None:
     """Queue jobs on a server that runs none."""
-    asyncio.run(_create_many(system, model_of("small"), count))
+    asyncio.run(create_many(system, model_of("small"), count))
 
 
 def start_and_memory(bench: Bench, systems: Sequence[System]) -> None:
@@ -183,7 +183,8 @@ async def _post(session: aiohttp.ClientSession, system: System, model: str) -> s
         return str(video["id"])
 
 
-async def _create_many(system: System, model: str, count: int) -> None:
+async def create_many(system: System, model: str, count: int) -> None:
+    """Create so many videos, 32 at a time."""
     async with _session(system) as session:
         await _spread(count, lambda: _post(session, system, model))
 

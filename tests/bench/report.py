@@ -39,6 +39,7 @@ def table(bench: Bench) -> str:
     lines += _cpu(bench)
     lines += _money(bench)
     lines += _extra(bench)
+    lines += _polling(bench)
     return "\n".join(lines)
 
 
@@ -103,3 +104,25 @@ def _money(bench: Bench) -> Iterator[str]:
         cpu = bench.ratio(measure, "cpu_us", "paying", US)
         peer = f", {bench.ratio(measure, 'rate', 'paying', PEER):.1f}x {PEER}" if PEER in samples else ""
         yield f"{measure + ': plain, paying /s':<24}{rates}  keeps {kept:.0%} (goal 70%), CPU {cpu:.2f}x{peer}"
+
+
+def _polling(bench: Bench) -> Iterator[str]:
+    """Lags against the time between two polls that interval and budget ask for; cores by CPU time."""
+    for measure, samples in bench.samples.items():
+        if "polling" not in samples:
+            continue
+        get = {name: bench.median(measure, "polling", name) for name in samples["polling"][0]}
+        yield (
+            f"polling {measure}: {get['polls_per_s']:.0f} polls/s, {get['cores']:.2f} cores "
+            f"(process {get['cores_main']:.2f}), {get['rss_main_mb']:.0f} MB RSS (with media workers {get['pss_mb']:.0f} MB PSS)"
+        )
+        slowest = get["lag_p95_of_slowest_upstream_s"]
+        yield (
+            f"  lag p50 {get['lag_p50_s']:.1f} s, p95 {get['lag_p95_s']:.1f} s, of the slowest upstream {slowest:.1f} s, "
+            f"longest {get['lag_max_s']:.1f} s{_verdict(slowest / get['fair_s'], '<=', 1.3)} of {get['fair_s']:.1f} s"
+        )
+        yield (
+            f"  poll budget used {get['budget_used_least']:.0%} to {get['budget_used_most']:.0%}, "
+            f"p99 of the seconds {get['busy_second_p99']:.0%}, busiest {get['busiest_second']:.0%}; "
+            f"load of the machine {get['load']:.1f}, the upstreams stood still for {get['upstream_late_s']:.2f} s at most"
+        )

@@ -19,11 +19,12 @@ from typing import Final
 
 from tests.bench import measures, report
 from tests.bench.measures import Bench
+from tests.bench.polling import polling
 from tests.bench.systems import LiteLLM, Nginx, Onereel, Paying, System, install_litellm
 from tests.bench.upstream import Mock, find_nginx
 from tests.server import ROOT
 
-PHASES: Final = ("start", "requests", "content", "whole", "drain", "money")
+PHASES: Final = ("start", "requests", "content", "whole", "drain", "money", "polling")
 OUT: Final = ROOT / ".bench"
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     """Measure, print the table, write .bench/<time>.json."""
     options = _options()
     load_core, core = ("0", "1") if (os.cpu_count() or 1) > 1 else ("0", "0")
-    if "litellm" not in options.without:
+    if "litellm" not in options.without and set(options.only) != {"polling"}:
         install_litellm()
     if not find_nginx():
         print("nginx is not installed: its rows are skipped (Debian: apt-get install nginx)")
@@ -51,6 +52,9 @@ def main() -> None:
         if "money" in options.only:
             _say("create with money")
             _money(bench, mock, core, systems, options.foundation)
+        if "polling" in options.only:
+            _say("polling")
+            polling(bench, core)
     path = OUT / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps({"machine": _machine(), "samples": bench.samples}, indent=1))
     print(report.table(bench))

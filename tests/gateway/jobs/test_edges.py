@@ -1,7 +1,6 @@
 """Moments between two commits: what a cancel, a lost answer, a stop or another key's job may do there."""
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from gateway.db import Database, now_ms
 from gateway.jobs import claims, intents, moves, slots
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.completion import Completion, complete
-from gateway.jobs.pace import Paces
 from gateway.jobs.settle import StoredContent
 from gateway.jobs.slots import Want
 from gateway.jobs.tables import attempts, jobs
@@ -179,17 +177,6 @@ async def test_a_file_far_too_short_is_billed_and_shown_by_its_own_length(
         video = await made.video(video_id)
         assert (video.state, video.seconds, video.cost_micros) == ("completed", "2.5", 5 * PRICE // 2)
         await made.check()
-
-
-def test_waiting_jobs_come_back_one_by_one() -> None:
-    now = [100.0]
-    paces = Paces(lambda: now[0])
-    assert [paces.wait("acme", 10) for _ in range(11)].count(0.0) >= 10  # a second's worth was saved up
-    waits = [paces.wait("acme", 10) for _ in range(50)]
-    assert all(later - sooner == pytest.approx(0.1) for sooner, later in itertools.pairwise(waits))
-    now[0] += waits[0] + 1e-6
-    assert paces.wait("acme", 10) == 0.0
-    assert paces.wait("other", None) == 0.0
 
 
 async def test_an_unknown_submission_that_can_be_searched_is_adopted_at_the_end_of_its_grace(
