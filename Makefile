@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo serve test check format sdk conformance chaos chaos-short bench bench-gpu lock migration clean
+.PHONY: help install install-gateway demo demo-providers serve test check format sdk conformance chaos chaos-short bench bench-gpu lock migration clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -31,6 +31,9 @@ install-gateway: ## the gateway alone, without torch (about 100 MB)
 
 demo: install ## one video, from the stock OpenAI SDK to an MP4 on disk
 	@$(BIN)/python docs/demo.py
+
+demo-providers: install ## one video through every provider's adapter, against fakes of their APIs
+	@$(BIN)/python -m tests.fakes.demo
 
 serve: install ## a lasting server; the first start prints an admin key once
 	@$(BIN)/onereel serve

@@ -72,6 +72,7 @@ lines = Table(
     Column("account", String(24), nullable=False),  # see billing.ledger
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("entry_id", "account"),
+    sqlite_with_rowid=False,
 )
 
 credit_lots = Table(
@@ -98,6 +99,7 @@ hold_lots = Table(
     Column("lot_id", String(64), nullable=False),
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("subject", "lot_id"),
+    sqlite_with_rowid=False,
 )
 """Which lots an open hold took from; its rows go with the hold."""
 
@@ -139,5 +141,6 @@ budget_holds = Table(
     Column("period_start", BigInteger, nullable=False),
     Column("amount", BigInteger, nullable=False),
     PrimaryKeyConstraint("subject", "budget_id"),
+    sqlite_with_rowid=False,
 )
 """What an open hold counts in a budget; corrected and removed when the hold is resolved."""

@@ -284,7 +284,7 @@ def _envelope(response: Response) -> tuple[str, str | None]:
     except ValueError:
         return response.body[: 4 * MAX_MESSAGE_CHARS].decode("utf-8", "replace"), None
     if not isinstance(body, dict):
-        return "", None
+        return body if isinstance(body, str) else "", None
     if body.get("error") and body.get("error_description"):  # OAuth
         return str(body["error_description"]), str(body["error"])
     return described(body["error"] if body.get("error") else body)

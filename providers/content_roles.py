@@ -1,12 +1,12 @@
 """Input files for upstreams that take one list of content, where every file has a role: frames or references."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from providers import media_forms, request_fields
 from providers.contract import MediaInput, MediaRole, VideoRequest
 
-_ORDER = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME, MediaRole.REFERENCE)
+_ORDER: Final = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME, MediaRole.REFERENCE)
 
 
 def frames_or_references(request: VideoRequest, most: Mapping[str, int]) -> list[MediaInput]:
@@ -36,14 +36,18 @@ def role_of(item: MediaInput) -> str:
     return f"reference_{kind_of(item)}" if item.role is MediaRole.REFERENCE else item.role.value
 
 
-async def content(request: VideoRequest, most: Mapping[str, int], max_bytes: int) -> list[dict[str, Any]]:
+async def content(
+    request: VideoRequest, most: Mapping[str, int], max_bytes: int, together: int
+) -> list[dict[str, Any]]:
     """The prompt and the files as `[{"type": "text", ...}, {"type": "image_url", ..., "role": ...}]`.
 
-    Files over `max_bytes` go by address alone. Raises ProviderError INVALID_REQUEST or INPUT_MEDIA.
+    `max_bytes` of a file and `together` bound what is not sent by address. Raises ProviderError INVALID_REQUEST or
+    INPUT_MEDIA.
     """
+    files = frames_or_references(request, most)
+    urls = await media_forms.addresses_or_data(files, max_bytes, together)
     items: list[dict[str, Any]] = [{"type": "text", "text": request.prompt}]
-    for item in frames_or_references(request, most):
+    for item, url in zip(files, urls, strict=True):
         field = f"{kind_of(item)}_url"
-        url = await media_forms.address_or_data(item, max_bytes)
         items.append({"type": field, field: {"url": url}, "role": role_of(item)})
     return items

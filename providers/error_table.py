@@ -19,14 +19,16 @@ class ErrorTable:
     """Classifies a provider's answers; given to `HttpDoor.account` as `errors`.
 
     `code_at` and `message_at` are dotted places in the JSON body ("error.code", "detail.0.type"), the first that
-    holds something counts. `codes` fit a whole code, `words` any part of the message and decide where no code
-    does. `fine` are codes that report success. A code decides before the HTTP status, also in HTTP 2xx
-    unless `in_success` is False: then what stands there speaks of the job.
+    holds something counts; `code_header` is a header that has the code, up to a colon, and goes before them.
+    `codes` fit a whole code, `words` any part of the message and decide where no code does. `fine` are codes that
+    report success. A code decides before the HTTP status, also in HTTP 2xx unless `in_success` is False: then what
+    stands there speaks of the job.
     `wait` finds the seconds to wait in a message, where no header tells them.
     """
 
     code_at: tuple[str, ...] = ("error.code", "error.type", "code")
     message_at: tuple[str, ...] = ("error.message", "message", "error")
+    code_header: str = ""
     codes: Rows = field(default_factory=dict)
     words: Rows = field(default_factory=dict)
     fine: frozenset[str] = frozenset()
@@ -37,7 +39,7 @@ class ErrorTable:
         """The error an answer stands for, None for a good one."""
         good = 200 <= response.status < 300
         body = decoded(response.body)
-        code = _first(body, self.code_at)
+        code = response.headers.get(self.code_header, "").partition(":")[0] or _first(body, self.code_at)
         if good and (code is None or code in self.fine or not self.in_success):
             return None
         message = _first(body, self.message_at) or ""

@@ -1,6 +1,7 @@
 """Input files in the forms that upstreams take: an address, a data URI, plain base64."""
 
 import base64
+from collections.abc import Sequence
 from typing import Final
 
 from providers.contract import ErrorKind, MediaInput, ProviderError
@@ -54,9 +55,25 @@ def address(media: MediaInput) -> str:
 
 async def address_or_data(media: MediaInput, max_bytes: int) -> str:
     """The public https address where this server has one, else a data URI. Raises as `base64_text`."""
-    if media.url is not None and media.url.startswith("https://"):
+    if media.url is not None and _is_public(media):
         return media.url
     return await data_uri(media, max_bytes)
+
+
+async def addresses_or_data(files: Sequence[MediaInput], max_bytes: int, together: int) -> list[str]:
+    """The files as `address_or_data`, where those that go as data have at most `together` bytes in sum."""
+    embedded = sum(media.size for media in files if not _is_public(media))
+    if len(files) > 1 and embedded > together:
+        raise ProviderError(
+            ErrorKind.INPUT_MEDIA,
+            f"the input files have {embedded} bytes together; the upstream takes at most {_amount(together)} that it "
+            "cannot fetch itself: send smaller ones, or set ONEREEL_PUBLIC_URL to where the internet reaches this server",
+        )
+    return [await address_or_data(media, max_bytes) for media in files]
+
+
+def _is_public(media: MediaInput) -> bool:
+    return media.url is not None and media.url.startswith("https://")
 
 
 def _amount(size: int) -> str:

@@ -129,7 +129,7 @@ def _decode(request: Request, body: bytes) -> None:
         _decode_form(request, body, options.get("boundary", ""))
     elif kind == "application/x-www-form-urlencoded":
         request.fields = dict(parse_qsl(body.decode()))
-    elif body:
+    elif body and not kind.startswith(("image/", "video/", "audio/")):
         value = json.loads(body)
         request.fields = value if isinstance(value, dict) else {"": value}
 

@@ -98,7 +98,7 @@ class FakeProvider:
                 request.params = found.groupdict()
                 answer: Answer = await getattr(self, name)(request)
                 return answer
-        return self.error_of("lost")
+        return self.missing(request)
 
     # declared by the provider
 

@@ -10,6 +10,7 @@ from providers.contract import MediaInput, MediaRole, VideoRequest
 
 _SECONDS: Final = re.compile(r'("?)\d+(s?)"?')
 _SIZE: Final = re.compile(r"\d+(\D)\d+")
+_ORDER: Final = tuple(MediaRole)
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class WireFields:
 
     `request.wire` gives a model its own: another name, or False for a field that it does not have. For seconds and
     size it may be an example of the value instead: "4s", "4" (a number), "\"4\"" (a text), "1280*720". A
-    resolution may have another word: "720p" = "hd". A role has a name only where one is given. A shape is said in
-    words, unless `names` or the model has a field for the size in pixels.
+    resolution may have another word: "720p" = "hd". A role has a name only where one is given; one that ends in "[]"
+    is a list, which roles may share ("image_urls[]" of a first and a last frame). A shape is said in words, unless
+    there are none and `names` or the model has a field for the size in pixels, or the model has an example of one.
     """
 
     names: Mapping[str, str]
@@ -38,7 +40,9 @@ class WireFields:
         return {name: f"{value}{example[2]}"}
 
     def shape(self, request: VideoRequest) -> dict[str, Any]:
-        """The size: in the words of the model's row, else in pixels, else in the words that fit it."""
+        """The size: as an example has it, else in the words of the model's row, in pixels, in words that fit it."""
+        if _SIZE.fullmatch(str(request.wire.get("size", ""))):
+            return self._pixels(request)
         words = {"resolution": request.resolution, "aspect_ratio": request.aspect_ratio}
         if not any(words.values()):
             if request.wire.get("size", "size" in self.names):
@@ -59,13 +63,16 @@ class WireFields:
     async def files(
         self, request: VideoRequest, write: Callable[[MediaInput], Awaitable[str]]
     ) -> dict[str, Any]:
-        """The input files as `write` makes them; references are a list."""
+        """The input files as `write` makes them, first frames first; references are a list."""
         fields: dict[str, Any] = {}
-        for item in request.media:
-            name = self._name(request, item.role.value)
-            if name is None:
+        for item in sorted(request.media, key=lambda item: _ORDER.index(item.role)):
+            named = self._name(request, item.role.value)
+            if named is None:
                 request_fields.refuse(item.role.value, f"{request.model} has no field for such a file")
-            if item.role is MediaRole.REFERENCE:
+            name = named.removesuffix("[]")
+            if named != name and item.role is MediaRole.LAST_FRAME and name not in fields:
+                request_fields.refuse(item.role.value, f"{request.model} takes it only with a first frame")
+            if named != name or item.role is MediaRole.REFERENCE:
                 fields.setdefault(name, []).append(await write(item))
             elif name in fields:
                 request_fields.refuse(item.role.value, f"{request.model} takes at most 1")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
@@ -80,6 +81,17 @@ def test_the_example_of_prices_is_a_configuration(tmp_path: Path) -> None:
     for model in Catalogue(settings).models():
         (route,) = model.routes
         assert route.book.price(route.shape(shape), settings.billing.margin).micros > 0
+
+
+def test_the_example_of_upstreams_is_a_configuration(tmp_path: Path) -> None:
+    texts = re.findall(r"```toml\n(.*?)```", (DOCS / "routing.md").read_text(), re.DOTALL)
+    settings, router = (Settings(data_dir=tmp_path, **tomllib.loads(textwrap.dedent(text))) for text in texts)
+    assert [model.id for model in router.upstreams[0].models] == ["fal/fal-ai/veo3.1/fast"]
+    first, second = settings.upstreams
+    assert ([model.id for model in first.models], second.priority) == (["xai/grok-imagine-video"], 1)
+    assert len(second.models) > 1
+    route = Catalogue(settings).resolve("xai/grok-imagine-video").routes[1]
+    assert (route.upstream.name, route.spec.price_per_second_usd) == ("xai-2", Decimal("0.09"))
 
 
 def test_every_field_of_a_price_row_is_listed() -> None:

@@ -38,9 +38,11 @@ LOCKED_OUT = frozenset({ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS})
 async def locked_out(ctx: JobContext, job: Job, upstream: str, error: ProviderError) -> None:
     """Pause the upstream, unless it refused a credential that has been replaced since."""
     attempt, present = job.rows.attempt, ctx.catalogue.upstream(upstream)
-    if attempt is None or (present is not None and attempt.credential_version != present.credential_version):
+    if attempt is None or present is None or attempt.credential_version != present.credential_version:
         return
-    await ctx.health.locked_out(upstream, error, job.video_id, attempt.id)
+    await ctx.health.locked_out(
+        upstream, present.credential, error, video_id=job.video_id, attempt_id=attempt.id
+    )
 
 
 def failure_of(error: ProviderError, cost: Cost | None = None) -> Failure:

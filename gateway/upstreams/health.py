@@ -1,5 +1,6 @@
 """Which upstreams take new videos: pauses and circuit breakers, as the database has them, at most a second old."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
@@ -115,11 +116,24 @@ class Health:
             log.info("breaker_closed", upstream=upstream)
         await self.refresh()
 
-    async def locked_out(self, upstream: str, error: ProviderError, video_id: str, attempt_id: str) -> None:
-        """It refuses our credential or our money: pause it and tell the operator, once."""
+    def outdated_pauses(self, credentials: Mapping[str, str]) -> list[str]:
+        """Name the upstreams that are paused for a credential which is not theirs any more (`credentials` by name)."""
+        return [
+            name
+            for name, pause in self._pauses.items()
+            if pause.credential_hash is not None
+            and name in credentials
+            and pauses.hash_of(credentials[name]) != pause.credential_hash
+        ]
+
+    async def locked_out(
+        self, upstream: str, credential: str, error: ProviderError, *, video_id: str, attempt_id: str
+    ) -> None:
+        """It refuses this credential or our money: pause it and tell the operator, once."""
 
         def write(conn: Connection) -> bool:
-            fresh = pauses.pause(conn, upstream, str(error.kind), error.message)
+            refused = pauses.hash_of(credential)
+            fresh = pauses.pause(conn, upstream, str(error.kind), error.message, refused)
             if fresh:
                 message = f"upstream '{upstream}' is paused: {error.message}"
                 now = database_now(conn)

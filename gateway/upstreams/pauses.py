@@ -1,5 +1,6 @@
 """Upstreams that take nothing new: because the operator says so, or because they refuse our credential or our money."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ _ALL: Final = select(
     pauses.c.upstream,
     pauses.c.reason,
     pauses.c.message,
+    pauses.c.credential_hash,
     pauses.c.paused_at,
     (now_ms() - pauses.c.paused_at).label("age_ms"),
 )
@@ -27,14 +29,28 @@ class Pause:
 
     reason: str
     message: str
+    credential_hash: str | None
     paused_at: int
     age_ms: int
 
 
-def pause(conn: Connection, upstream: str, reason: str, message: str) -> bool:
+def hash_of(credential: str) -> str:
+    """Tell one credential from another without keeping it."""
+    return hashlib.sha256(credential.encode()).hexdigest()[:16]
+
+
+def pause(
+    conn: Connection, upstream: str, reason: str, message: str, credential_hash: str | None = None
+) -> bool:
     """Pause an upstream; False where it is paused already, which is left as it is."""
     make = sqlite_insert if conn.dialect.name == "sqlite" else postgres_insert
-    row = make(pauses).values(upstream=upstream, reason=reason, message=message, paused_at=now_ms())
+    row = make(pauses).values(
+        upstream=upstream,
+        reason=reason,
+        message=message,
+        credential_hash=credential_hash,
+        paused_at=now_ms(),
+    )
     return conn.execute(row.on_conflict_do_nothing()).rowcount > 0
 
 
@@ -49,5 +65,6 @@ def resume(conn: Connection, upstream: str, *, automatic_only: bool = False) -> 
 def all_pauses(conn: Connection) -> dict[str, Pause]:
     """Every pause by upstream."""
     return {
-        row.upstream: Pause(row.reason, row.message, row.paused_at, row.age_ms) for row in conn.execute(_ALL)
+        row.upstream: Pause(row.reason, row.message, row.credential_hash, row.paused_at, row.age_ms)
+        for row in conn.execute(_ALL)
     }

@@ -9,9 +9,11 @@ from providers.contract import Adapter, ErrorKind, Probes, ProviderError
 
 PATIENCE_SECONDS: Final = 20.0
 
-Verdict = Literal["ok", "reached", "refused", "unreachable", "broken"]
-"""reached: it answers, but nothing proves the credential. refused: credential or funds. broken: it fails."""
+Verdict = Literal["ok", "reached", "untested", "refused", "unreachable", "broken"]
+"""reached: it answers, but nothing proves the credential. untested: its adapter has no check, and its jobs have no plain
+id that could be asked for. refused: credential or funds. broken: it fails."""
 
+_NO_CHECK: Final = "nothing here can be asked free of charge: the first video will tell"
 _NO_SUCH_JOB: Final = "00000000-0000-4000-8000-000000000000"
 _VERDICTS: Final[dict[ErrorKind, Verdict]] = {
     ErrorKind.JOB_LOST: "ok",
@@ -35,7 +37,7 @@ class Probed:
     @property
     def usable(self) -> bool:
         """Whether videos may be sent there."""
-        return self.verdict in {"ok", "reached"}
+        return self.verdict in {"ok", "reached", "untested"}
 
 
 class _AnyHandle(Mapping[str, Any]):
@@ -63,11 +65,18 @@ async def probe(adapter: Adapter, monotonic: Callable[[], float]) -> Probed:
                 await adapter.poll(_AnyHandle())
                 verdict, detail = "reached", "it knows a job that nobody made"
     except ProviderError as error:
-        lost = error.kind is ErrorKind.JOB_LOST
-        verdict = _VERDICTS.get(error.kind, "broken")
-        detail = "address and credential work" if lost else error.message
+        verdict, detail = _judged(error)
     except TimeoutError:
         verdict, detail = "unreachable", f"no answer within {PATIENCE_SECONDS:g} s"
-    except Exception as error:  # an adapter that cannot read this handle: its own fault, not the upstream's
-        verdict, detail = "broken", f"its adapter cannot be asked ({type(error).__name__})"
+    except Exception:  # an adapter that cannot read such a handle
+        verdict, detail = "untested", _NO_CHECK
     return Probed(verdict, detail, monotonic() - started)
+
+
+def _judged(error: ProviderError) -> tuple[Verdict, str]:
+    if error.kind is ErrorKind.JOB_LOST:
+        return "ok", "address and credential work"
+    verdict = _VERDICTS.get(error.kind, "broken")
+    if verdict == "broken" and error.http_status is None:
+        return "untested", _NO_CHECK  # nothing was asked
+    return verdict, error.message

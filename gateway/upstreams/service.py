@@ -82,6 +82,7 @@ class UpstreamService:
                     code="name_taken",
                 )
             store.add(conn, form.name, settings, secret)
+            breaker.lift(conn, form.name)  # of an earlier one of this name
 
         return await self._changed(form.name, write, claim)
 

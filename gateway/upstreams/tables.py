@@ -34,5 +34,6 @@ pauses = Table(
     Column("upstream", String(100), primary_key=True),  # configured ones, too
     Column("reason", String(20), nullable=False),  # operator | provider_auth | provider_funds
     Column("message", Text, nullable=False),
+    Column("credential_hash", String(16)),  # of the credential that was refused
     Column("paused_at", BigInteger, nullable=False),
 )

@@ -80,8 +80,9 @@ class UpstreamCheck(_Answer):
     type: str
     base_url: str
     usable: bool
-    verdict: Literal["ok", "reached", "refused", "unreachable", "broken"] = Field(
-        description="reached: it answers, but nothing proves the credential. refused: credential or funds."
+    verdict: Literal["ok", "reached", "untested", "refused", "unreachable", "broken"] = Field(
+        description="reached: it answers, but nothing proves the credential. untested: nothing can be asked free of "
+        "charge. refused: credential or funds."
     )
     detail: str
     latency_ms: int

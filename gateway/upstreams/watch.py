@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from gateway.crypto import DecryptionError, SecretBox
 from gateway.db import Database
 from gateway.events import Hints
-from gateway.upstreams import store
+from gateway.upstreams import pauses, store
 from gateway.upstreams.health import Health
 from gateway.upstreams.store import Stored
 from gateway.videos.routing import Catalogue
@@ -62,7 +62,16 @@ class UpstreamWatch:
         """See what has changed."""
         if await self._db.read(store.stamps) != self._stamps:
             await self._reload()
-        self._health.names = frozenset(each.name for each in self._catalogue.upstreams())
+        credentials = {each.name: each.credential for each in self._catalogue.upstreams()}
+        self._health.names = frozenset(credentials)
+        await self._health.refresh()
+        for name in self._health.outdated_pauses(credentials):
+            await self._resume(name)
+
+    async def _resume(self, name: str) -> None:
+        """Its credential was refused and has been replaced since, in onereel.toml say."""
+        if await self._db.write(lambda conn: pauses.resume(conn, name, automatic_only=True)):
+            log.info("upstream_resumed", upstream=name, reason="it has another credential now")
         await self._health.refresh()
 
     async def _reload(self) -> None:

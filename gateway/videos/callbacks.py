@@ -66,6 +66,8 @@ class Callbacks:
         if attempt is None:
             return None
         verifier = self._verifier(attempt)
+        if verifier is not None and attempt.handle is None:
+            return None  # the create is not answered yet: nothing to prove it by, and nothing to poll
         if verifier is not None:
             await _verify(verifier, attempt, headers, body)
         elif (challenge := _challenge(body)) is not None:
@@ -88,7 +90,7 @@ async def _verify(
     if body is None:
         raise PayloadTooLarge(f"A callback has at most {LONGEST_BODY} bytes.")
     try:
-        await adapter.verify_callback(attempt.handle or {}, headers, body)
+        await adapter.verify_callback(attempt.handle, headers, body)
     except CallbackRefused as error:
         log.warning("callback_refused", upstream=attempt.upstream, attempt_id=attempt.id, reason=str(error))
         raise Forbidden(

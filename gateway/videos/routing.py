@@ -51,8 +51,8 @@ class Route:
 
     @property
     def local(self) -> bool:
-        """Whether the bundled worker serves it."""
-        return self.upstream.options.get("dialect") == "local"
+        """Whether a worker of ours serves it."""
+        return self.upstream.type == "local" or self.upstream.options.get("dialect") == "local"
 
     def retired(self, today: date) -> bool:
         """Whether the upstream has shut the model down, or its shutdown date has come."""

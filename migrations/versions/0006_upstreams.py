@@ -33,6 +33,7 @@ def upgrade() -> None:
     sa.Column('upstream', sa.String(length=100), nullable=False),
     sa.Column('reason', sa.String(length=20), nullable=False),
     sa.Column('message', sa.Text(), nullable=False),
+    sa.Column('credential_hash', sa.String(length=16), nullable=True),
     sa.Column('paused_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('upstream', name=op.f('pk_upstream_pauses'))
     )

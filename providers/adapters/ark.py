@@ -32,7 +32,8 @@ from providers.state_table import StateTable
 PROVIDER: Final = "ark"
 
 _TASKS: Final = "/contents/generations/tasks"
-_MAX_DATA_URI: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
+_MAX_FILE: Final = 20 * 1024 * 1024  # our own limits: what is not sent by address is in the request's memory
+_MAX_TOGETHER: Final = 48 * 1024 * 1024
 _MOST: Final = {"image": 9, "video": 3, "audio": 3}
 _RESOLUTIONS: Final = ("480p", "720p", "1080p", "4k")
 _RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
@@ -88,7 +89,7 @@ class Ark:
             request_fields.refuse("prompt", f"'{flag[0]}' would change the video; use the field of that name")
         body: dict[str, Any] = {
             "model": request.model,
-            "content": await content_roles.content(request, _MOST, _MAX_DATA_URI),
+            "content": await content_roles.content(request, _MOST, _MAX_FILE, _MAX_TOGETHER),
             "resolution": request_fields.tier(request, _RESOLUTIONS),
             "duration": request_fields.whole_seconds(request),
             **request_fields.parameters(request, _PARAMETERS),

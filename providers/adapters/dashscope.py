@@ -33,7 +33,8 @@ from providers.state_table import StateTable
 
 PROVIDER: Final = "dashscope"
 
-_MAX_DATA_URI: Final = 20 * 1024 * 1024 * 3 // 4  # the limit counts the encoded text
+_MAX_FILE: Final = 20 * 1024 * 1024 * 3 // 4  # the limits count the encoded text
+_MAX_TOGETHER: Final = 62 * 1024 * 1024 * 3 // 4  # 64 MiB with all the rest of the request
 _OLD: Final = re.compile(r"wan2\.[0-6]-|wanx")
 _FROM_TEXT_OR_REFERENCES: Final = re.compile(r"-[tr]2v")
 _MOST: Final = {"image": 10, "video": 5, "audio": 5}
@@ -159,7 +160,8 @@ async def _files(request: VideoRequest) -> dict[str, Any]:
         ordered = [*files[MediaRole.SOURCE], *files[MediaRole.REFERENCE]]
     else:
         ordered = content_roles.frames_or_references(request, _MOST)
-    named = [(item, await media_forms.address_or_data(item, _MAX_DATA_URI)) for item in ordered]
+    urls = await media_forms.addresses_or_data(ordered, _MAX_FILE, _MAX_TOGETHER)
+    named = list(zip(ordered, urls, strict=True))
     if _OLD.match(request.model):
         return _fields_of_their_own(request.model, named)
     return {"media": [{"type": _type(item), "url": url} for item, url in named]} if named else {}

@@ -1,12 +1,13 @@
 """fal's queue: every endpoint has its own fields, and the create's answer names every further address.
 
-COMPLETED does not mean success: the result tells. Options of the account: jwks_url (the keys of its callbacks).
+COMPLETED does not mean success: the result tells. Options of the account: jwks_url (the keys of its callbacks), those of `providers.huggingface`; that its router passes a
+cancel on is unverified.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from providers import answers, media_forms, request_fields, results
 from providers.auth import jwks_ed25519, verify_fal
@@ -27,6 +28,7 @@ from providers.contract import (
 )
 from providers.error_table import ErrorTable
 from providers.http import HttpDoor
+from providers.huggingface import HuggingFace
 from providers.state_table import StateTable
 from providers.wire_fields import WireFields
 
@@ -64,6 +66,7 @@ _ERRORS: Final = ErrorTable(
     in_success=False,
     words={"exhausted balance|user is locked": ErrorKind.PROVIDER_FUNDS},
 )
+_ROUTED: Final = "?_subdomain=queue"
 _TOO_LATE: Final = {400, 404}
 
 
@@ -75,7 +78,10 @@ class Fal:
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
         authorized = replace(account, options={**_AUTH, **account.options})
-        self._http = http.account(authorized, hosts=(_QUEUE,), errors=_ERRORS)
+        self._hub = HuggingFace(account, http, "fal-ai")
+        self._http = http.account(
+            authorized, authenticate=self._hub.authenticate, hosts=(_QUEUE,), errors=_ERRORS
+        )
         self._keys = jwks_ed25519(http, account.options.get("jwks_url", _KEYS))
 
     async def submit(self, request: VideoRequest) -> Submitted:
@@ -87,14 +93,18 @@ class Fal:
             **_FIELDS.parameters(request),
             **await _FIELDS.files(request, _file),
         }
-        path = f"/{quote(request.model)}"
-        if request.callback_url:
+        path = f"/{quote(await self._hub.model(request.model))}"
+        if self._hub.used:
+            path += _ROUTED
+        elif request.callback_url:
             path += f"?fal_webhook={quote(request.callback_url, safe='')}"
         with answers.creating():
             answer = await self._http.request(
                 "POST", path, json=request_fields.merged(body, request.provider_options)
             )
         created = answer.object()
+        if self._hub.used:
+            created |= _routed(answers.required(created, "response_url"))
         names = ("request_id", "status_url", "response_url", "cancel_url")
         return Submitted({name: answers.required(created, name) for name in names})
 
@@ -138,6 +148,13 @@ class Fal:
         """Read a request that nobody made."""
         path = f"/{_CHECKED}/requests/{_NOBODYS}/status"
         return await answers.nothing_found(self._http.request("GET", path, timeout=30))
+
+
+def _routed(response_url: str) -> dict[str, str]:
+    """The same addresses behind the router: the paths, below its own."""
+    path = urlsplit(response_url).path
+    names = {"status_url": "/status", "response_url": "", "cancel_url": "/cancel"}
+    return {name: f"{path}{end}{_ROUTED}" for name, end in names.items()}
 
 
 async def _file(item: MediaInput) -> str:

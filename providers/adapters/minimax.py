@@ -35,6 +35,9 @@ PROVIDER: Final = "minimax"
 
 _V2_MODELS: Final = re.compile(r"MiniMax-H\d")
 _MAX_FILE: Final = 20 * 1024 * 1024
+_MAX_TOGETHER: Final = (
+    48 * 1024 * 1024
+)  # our own limit: what is not sent by address is in the request's memory
 _MOST: Final = {"image": 9, "video": 3, "audio": 3}
 _MOST_SUBJECTS: Final = {"image": 1}
 _V1_RESOLUTIONS: Final = {"512p": "512P", "720p": "720P", "768p": "768P", "1080p": "1080P"}
@@ -155,8 +158,9 @@ async def _v1(request: VideoRequest) -> dict[str, Any]:
         "prompt": request.prompt,
         "resolution": request_fields.tier(request, _V1_RESOLUTIONS),
     }
-    for item in content_roles.frames_or_references(request, _MOST_SUBJECTS):
-        url = await media_forms.address_or_data(item, _MAX_FILE)
+    files = content_roles.frames_or_references(request, _MOST_SUBJECTS)
+    urls = await media_forms.addresses_or_data(files, _MAX_FILE, _MAX_TOGETHER)
+    for item, url in zip(files, urls, strict=True):
         if item.role is MediaRole.REFERENCE:
             fields["subject_reference"] = [{"type": "character", "image": [url]}]
         else:
@@ -165,7 +169,7 @@ async def _v1(request: VideoRequest) -> dict[str, Any]:
 
 
 async def _v2(request: VideoRequest) -> dict[str, Any]:
-    content = await content_roles.content(request, _MOST, _MAX_FILE)
+    content = await content_roles.content(request, _MOST, _MAX_FILE, _MAX_TOGETHER)
     fields = {"content": content, "resolution": request_fields.tier(request, _V2_RESOLUTIONS)}
     if not any(item.role is not MediaRole.REFERENCE for item in request.media):  # a frame has its own shape
         fields["ratio"] = request_fields.aspect_ratio(request, _RATIOS)

@@ -1,6 +1,7 @@
 """Replicate: predictions of a model ("owner/name") or of one version of it ("owner/name:sha").
 
-Options of the account: webhook_secret (whsec_...; without it the account's own is read).
+Options of the account: webhook_secret (whsec_...; without it the account's own is read), those of
+`providers.huggingface`. Its router is documented only to wait for a prediction; reading one there is unverified.
 """
 
 import re
@@ -29,6 +30,7 @@ from providers.contract import (
 )
 from providers.error_table import ErrorTable
 from providers.http import HttpDoor
+from providers.huggingface import HuggingFace
 from providers.state_table import StateTable
 from providers.wire_fields import WireFields
 
@@ -64,6 +66,8 @@ _ERRORS: Final = ErrorTable(
     },
     wait=r"resets in ~?(\d+)s",
 )
+_UNFINISHED: Final = {"starting", "processing"}
+_WAIT: Final = {"Prefer": "wait"}  # through the router, for up to a minute
 _PERCENT: Final = re.compile(r"(\d{1,3})%\|")
 
 
@@ -74,7 +78,8 @@ class Replicate:
     submit_safety: SubmitSafety = "none"
 
     def __init__(self, account: Account, http: HttpDoor) -> None:
-        self._http = http.account(account, errors=_ERRORS)
+        self._hub = HuggingFace(account, http, "replicate")
+        self._http = http.account(account, authenticate=self._hub.authenticate, errors=_ERRORS)
         self._secret = str(account.options.get("webhook_secret", ""))
 
     async def submit(self, request: VideoRequest) -> Submitted:
@@ -87,18 +92,26 @@ class Replicate:
             **await _FIELDS.files(request, self._file),
         }
         body: dict[str, Any] = {"input": request_fields.merged(wanted, request.provider_options)}
-        if request.callback_url and request.callback_url.startswith("https://"):  # it takes no other
-            body |= {"webhook": request.callback_url, "webhook_events_filter": ["completed"]}
-        path = f"/models/{quote(request.model)}/predictions"
-        if ":" in request.model:
-            path, body["version"] = "/predictions", request.model
+        callback, model = request.callback_url, await self._hub.model(request.model)
+        if callback and callback.startswith("https://") and not self._hub.used:  # it takes no other
+            body |= {"webhook": callback, "webhook_events_filter": ["completed"]}
+        path = f"/models/{quote(model)}/predictions"
+        if ":" in model:
+            path, body["version"] = "/predictions", model
+        waiting = _WAIT if self._hub.used else None
         with answers.creating():
-            answer = await self._http.request("POST", path, json=body)
-        return Submitted({"id": answers.required(answer.object(), "id")})
+            answer = await self._http.request(
+                "POST", path, json=body, headers=waiting, timeout=90 if waiting else 60
+            )
+        created = answer.object()
+        handle: dict[str, Any] = {"id": answers.required(created, "id")}
+        if self._hub.used and created.get("status") not in _UNFINISHED:
+            handle["ended"] = {name: created.get(name) for name in ("status", "error", "output", "metrics")}
+        return Submitted(handle)
 
     async def poll(self, handle: Handle) -> Status:
         """Read the prediction."""
-        prediction = (await self._http.request("GET", _path(handle), timeout=30)).object()
+        prediction = handle.get("ended") or await self._read(handle)
         match _STATES.read(prediction.get("status")):
             case ErrorKind() as kind:
                 return Failed(_ERRORS.verdict(None, prediction.get("error"), kind))
@@ -134,15 +147,22 @@ class Replicate:
 
     async def check(self) -> str:
         """List the latest predictions, which costs nothing."""
+        if self._hub.used:
+            return await self._hub.check()
         await self._http.request("GET", "/predictions", timeout=30)
         return "the token may list predictions"
+
+    async def _read(self, handle: Handle) -> dict[str, Any]:
+        return (await self._http.request("GET", _path(handle), timeout=30)).object()
 
     async def _file(self, item: MediaInput) -> str:
         if item.size <= _MAX_DATA_URI or (item.url or "").startswith("https://"):
             return await media_forms.address_or_data(item, _MAX_DATA_URI)
+        if self._hub.used:
+            return media_forms.address(item)
         with answers.before_create():
-            answer = (await self._http.request("POST", "/files", form=[("content", item)])).object()
-        address = answers.found(answer, "urls", "get")
+            answer = await self._http.request("POST", "/files", form=[("content", item)])
+            address = answers.found(answer.object(), "urls", "get")
         if not isinstance(address, str):
             raise ProviderError(
                 ErrorKind.PROVIDER_ERROR, "the upstream's answer to the upload has no urls.get"

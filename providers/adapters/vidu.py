@@ -1,6 +1,6 @@
 """Vidu: the path of a create says what the video is made from; callbacks are signed with the account's key.
 
-From memory, so unverified: the code SystemThrottling. Not offered, as its fields are not documented here: extension.
+From memory, so unverified: the code SystemThrottling. Not offered: extension.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,6 @@ from providers.contract import (
     ErrorKind,
     Failed,
     Handle,
-    MediaInput,
     MediaRole,
     Operation,
     ProviderError,
@@ -97,7 +96,7 @@ class Vidu:
             **request_fields.parameters(request, _PARAMETERS),
         }
         if files:
-            body["images"] = await _images(files)
+            body["images"] = await media_forms.addresses_or_data(files, _MAX_DATA, _MAX_DATA)
         if kind in {"text2video", "reference2video"} and request.wire.get("aspect_ratio", True):
             body["aspect_ratio"] = request_fields.aspect_ratio(request, _RATIOS)
         if request.callback_url:
@@ -144,15 +143,6 @@ class Vidu:
 
     async def _task(self, handle: Handle) -> dict[str, Any]:
         return (await self._http.request("GET", f"{_path(handle)}/creations", timeout=30)).object()
-
-
-async def _images(files: list[MediaInput]) -> list[str]:
-    images, left = [], _MAX_DATA
-    for item in files:
-        images.append(await media_forms.address_or_data(item, left))
-        if images[-1].startswith("data:"):
-            left -= item.size
-    return images
 
 
 def _path(handle: Handle) -> str:

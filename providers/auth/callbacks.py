@@ -57,6 +57,17 @@ def verify_wavespeed(secret: str, headers: Headers, body: bytes, *, now: Now = t
     _check("v3," + _hmac(secret.removeprefix(PREFIX).encode(), content).hex(), headers, "webhook-signature")
 
 
+def verify_openrouter(secret: str, headers: Headers, body: bytes, *, now: Now = time.time) -> None:
+    """OpenRouter: "t=<Unix time>,v1=<hex>", an HMAC of "time,body" with the workspace's signing secret.
+
+    Source: openrouter.ai/docs on video generation, at second hand: unverified.
+    """
+    stamp, _, given = _header(headers, "x-openrouter-signature").removeprefix("t=").partition(",v1=")
+    _check_time(_seconds(stamp), now)
+    if not _equal(_hmac(secret.encode(), f"{stamp},".encode() + body).hex(), given):
+        raise CallbackRefused("the signature does not match")
+
+
 def verify_bfl(secret: str, headers: Headers, body: bytes) -> None:
     """Black Forest Labs: HMAC of the body with the request's webhook_secret. No time is signed.
 

@@ -41,6 +41,7 @@ class Fake(FakeProvider):
         "lost": (404, None, "Request not found"),
         "failed": (500, "runner_server_error", "Runner server error"),
         "moderation": (422, "content_policy_violation", "The content was flagged by a content checker."),
+        "completed_with_error": (504, "startup_timeout", "Startup timed out"),
     }
     credential = "conformance-key-id:conformance-key-secret"
     credential_header = ("authorization", "Key ")
@@ -81,23 +82,18 @@ class Fake(FakeProvider):
 
     async def created(self, request: Request, job: Job) -> Answer:
         """The id and the addresses, which leave out what follows owner and app."""
-        owner, app = job.model.split("/")[:2]
-        base = f"{request.origin}/fal/{owner}/{app}/requests/{job.id}"
-        return as_json(
-            {
-                "request_id": job.id,
-                "gateway_request_id": job.id,
-                "status": "IN_QUEUE",
-                "queue_position": 0,
-                "response_url": base,
-                "status_url": f"{base}/status",
-                "cancel_url": f"{base}/cancel",
-            }
-        )
+        state = {"gateway_request_id": job.id, "status": "IN_QUEUE", "queue_position": 0}
+        return as_json(_addresses(request, job) | state)
 
     async def shown(self, request: Request, job: Job, state: str) -> Answer:
         """The status: COMPLETED says nothing about success."""
-        status: dict[str, Any] = {"request_id": job.id, "status": _STATES.get(state, "COMPLETED")}
+        status: dict[str, Any] = {**_addresses(request, job), "status": _STATES.get(state, "COMPLETED")}
+        if state == "queued":
+            status["queue_position"] = 0
+        else:
+            status["logs"] = [] if request.query.get("logs") in {"1", "true"} else None
+        if status["status"] == "COMPLETED":
+            status["metrics"] = {"inference_time": 12.5}
         if state == "completed_with_error":
             status |= {"error": "Startup timed out", "error_type": "startup_timeout"}
         return as_json(status, 202 if state in {"queued", "running"} else 200)
@@ -108,7 +104,7 @@ class Fake(FakeProvider):
         if job is None:
             return self.missing(request)
         state = self.state_of(job)
-        if state in {"failed", "moderation"}:
+        if state in {"failed", "moderation", "completed_with_error"}:
             return self.error_of(state)
         if state == "completed":
             return as_json({"video": {"url": f"{request.foreign}/{job.id}", "content_type": "video/mp4"}})
@@ -122,7 +118,9 @@ class Fake(FakeProvider):
         """An error of the model as a list, one of the infrastructure as a text with a type."""
         if status == 422:
             return as_json({"detail": [{"loc": ["body"], "msg": message, "type": code}]}, status)
-        return as_json({"detail": message} | ({"error_type": code} if code else {}), status)
+        if code is None:
+            return as_json({"detail": message}, status)
+        return as_json({"detail": message, "error_type": code}, status, x_fal_error_type=code)
 
     async def keys(self, request: Request) -> Answer:
         """The public key, as a JSON Web Key Set."""
@@ -141,3 +139,10 @@ class Fake(FakeProvider):
             "x-fal-webhook-timestamp": stamp,
             "x-fal-webhook-signature": _KEY.sign(signed.encode()).hex(),
         }, body
+
+
+def _addresses(request: Request, job: Job) -> dict[str, Any]:
+    owner, app = job.model.split("/")[:2]
+    base = f"{request.origin}/fal/{owner}/{app}/requests/{job.id}"
+    own = {"status_url": f"{base}/status", "cancel_url": f"{base}/cancel"}
+    return {"request_id": job.id, "response_url": base, **own}

@@ -130,5 +130,18 @@ class Fake(FakeProvider):
         }, body
 
     def _prediction(self, request: Request, job: Job, status: str) -> dict[str, Any]:
-        urls = {"get": f"{request.origin}/replicate/v1/predictions/{job.id}"}
-        return {"id": job.id, "status": status, "output": None, "error": None, "logs": "", "urls": urls}
+        own = f"{request.origin}/replicate/v1/predictions/{job.id}"
+        owner, _, name = job.path.partition("/models/")[2].removesuffix("/predictions").partition("/")
+        return {
+            "id": job.id,
+            "model": f"{owner}/{name}",
+            "version": job.fields.get("version", "hidden"),
+            "input": job.fields["input"],
+            "output": None,
+            "error": None,
+            "logs": "",
+            "status": status,
+            "created_at": "2026-11-22T00:00:00.000Z",
+            "data_removed": False,
+            "urls": {"get": own, "cancel": f"{own}/cancel"},
+        }

@@ -91,7 +91,7 @@ class Fake(FakeProvider):
             case "completed_without_video":
                 shown |= {"status": "done", "video": {"url": "", "respect_moderation": True}}
             case "moderation":
-                shown |= {"status": "done", "video": {"duration": 4, "respect_moderation": False}}
+                shown |= {"status": "done", "video": {"url": "", "duration": 4, "respect_moderation": False}}
             case "failed":
                 shown["error"] = {"code": "internal", "message": "The generation failed."}
             case "unknown_state":

@@ -6,14 +6,22 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import Connection, select
 
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
+from gateway.db import Database
 from gateway.db_open import open_database
 from gateway.videos.input_links import InputLinks
+from gateway.videos.stored import StoredMedia
+from gateway.videos.tables import videos
+from providers.contract import ErrorKind, MediaRole, ProviderError, Submitted, VideoRequest
 from providers.spec import UpstreamSpec
+from tests.gateway.jobs.bench import engine, upstream
+from tests.gateway.jobs.test_edges import NOWHERE
 from tests.gateway.live import Live, live, settings_for
 from tests.gateway.media_files import make_image
+from tests.gateway.test_callbacks import Proving
 
 SLOW = UpstreamSpec.model_validate(
     {"name": "acme", "base_url": "http://127.0.0.1:9/v1", "models": [{"id": "acme/fast"}]}
@@ -71,6 +79,27 @@ def test_an_input_is_served_to_whoever_has_its_address_until_it_ends(gateway: Li
         assert anyone.get(ended).status_code == 404
     for each in (made, earlier):
         asyncio.run(each._db.close())
+
+
+async def test_an_upstream_is_handed_the_address_of_each_input(db: Database, tmp_path: Path) -> None:
+    media = [StoredMedia(role=MediaRole.FIRST_FRAME, storage_key="inputs/1", media_type="image/png", size=3)]
+    async with engine(db, tmp_path, [upstream("acme", NOWHERE, spec={"deadline_seconds": 50})]) as made:
+        asked: list[VideoRequest] = []
+
+        class Listening(Proving):
+            async def submit(self, request: VideoRequest) -> Submitted:
+                asked.append(request)
+                raise ProviderError(ErrorKind.INVALID_REQUEST, "seen enough")
+
+        made.ctx.adapter = lambda _spec: Listening()
+        made.ctx.input_url = lambda video_id, n, kind, seconds: f"https://x/{video_id}/{n}/{kind}/{seconds:g}"
+        await made.finish(await made.add(media=media))
+        (address,) = [each.url for each in asked[0].media]
+        assert address == f"https://x/{(await made.db.read(first_video))}/0/image/png/50"
+
+
+def first_video(conn: Connection) -> str:
+    return str(conn.execute(select(videos.c.id)).scalar_one())
 
 
 def test_without_a_public_url_there_is_no_address(tmp_path: Path) -> None:

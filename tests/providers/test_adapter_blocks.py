@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from providers import answers, media_forms, request_fields, results, sizes
+from providers import answers, content_roles, media_forms, request_fields, results, sizes
 from providers.answers import Response
 from providers.contract import Completed, ErrorKind, Failed, MediaRole, Operation, ProviderError
 from providers.error_table import ErrorTable
@@ -217,6 +217,57 @@ async def test_addresses() -> None:
         await media_forms.address_or_data(replace(item, url="http://o.example/1"), 1)
         == "data:video/mp4;base64,eA=="
     )
+
+
+async def test_files_in_sum() -> None:
+    item = media(MediaRole.REFERENCE, b"xyz", "image/png")
+    public = replace(item, url="https://o.example/1")
+    embedded = "data:image/png;base64,eHl6"
+    assert await media_forms.addresses_or_data([item, public, item], 3, 6) == [
+        embedded,
+        "https://o.example/1",
+        embedded,
+    ]
+    with pytest.raises(
+        ProviderError, match=r"have 6 bytes together; .* at most 5 bytes .*PUBLIC_URL"
+    ) as caught:
+        await media_forms.addresses_or_data([item, item], 3, 5)
+    assert caught.value.kind is ErrorKind.INPUT_MEDIA
+    with pytest.raises(ProviderError, match=r"reference file has 3 bytes; .* at most 2 bytes"):
+        await media_forms.addresses_or_data([item], 2, 2)
+
+
+def test_content_with_roles_is_of_known_kinds() -> None:
+    most = {"image": 2, "video": 1}
+    image, video = (media(MediaRole.REFERENCE, b"x", kind) for kind in ("image/png", "video/mp4"))
+    first, last = (media(role, b"x", "image/png") for role in (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME))
+    files = content_roles.frames_or_references(video_request(media=(image, video, image)), most)
+    assert [content_roles.role_of(item) for item in files] == [
+        "reference_image",
+        "reference_video",
+        "reference_image",
+    ]
+    assert content_roles.frames_or_references(video_request(media=(last, first)), most) == [first, last]
+    refused = {
+        "only without other frames": (first, image),
+        "at most 2 of image": (image, image, image),
+        "at most 1 of video": (video, video),
+        "at most 0 of audio": (replace(image, media_type="audio/mpeg"),),
+        "first_frame: .* at most 1": (first, first),
+        "source: .* no such file": (media(MediaRole.SOURCE, b"x"),),
+    }
+    for message, wrong in refused.items():
+        with pytest.raises(ProviderError, match=message) as caught:
+            content_roles.frames_or_references(video_request(media=wrong), most)
+        assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+def test_a_choice_is_written_in_the_words_of_the_upstream() -> None:
+    write = request_fields.choice("service_tier", "off_peak", {"default": False, "flex": True})
+    assert callable(write)
+    assert write("flex") == {"off_peak": True}
+    with pytest.raises(ProviderError, match="service_tier: the upstream takes default, flex"):
+        write("priority")
 
 
 def test_a_create_without_an_id_is_ambiguous() -> None:

@@ -20,6 +20,7 @@ from providers.auth import (
     verify_bfl,
     verify_fal,
     verify_kie,
+    verify_openrouter,
     verify_shared_secret,
     verify_standard_webhook,
     verify_vidu,
@@ -55,6 +56,11 @@ def wavespeed() -> Headers:
     return {"webhook-id": "msg_1", "webhook-timestamp": str(NOW), "webhook-signature": f"v3,{digest}"}
 
 
+def openrouter() -> Headers:
+    digest = hmac.new(b"signing secret", f"{NOW},".encode() + BODY, hashlib.sha256).hexdigest()
+    return {"x-openrouter-signature": f"t={NOW},v1={digest}"}
+
+
 def bfl() -> Headers:
     return {"x-bfl-signature": "sha256=" + hmac.new(b"chosen", BODY, hashlib.sha256).hexdigest()}
 
@@ -86,6 +92,10 @@ VENDORS: dict[str, tuple[Callable[[], Headers], Verify]] = {
         lambda headers, body, now: verify_standard_webhook(SECRET, headers, body, now=now),
     ),
     "wavespeed": (wavespeed, lambda headers, body, now: verify_wavespeed(SECRET, headers, body, now=now)),
+    "openrouter": (
+        openrouter,
+        lambda headers, body, now: verify_openrouter("signing secret", headers, body, now=now),
+    ),
     "bfl": (bfl, lambda headers, body, now: verify_bfl("chosen", headers, body)),
     "kie": (kie, lambda headers, body, now: verify_kie("kie-key", "task-1", headers, now=now)),
     "vidu": (vidu, lambda headers, body, now: verify_vidu("vidu-key", URL, headers, now=now)),
@@ -94,8 +104,9 @@ VENDORS: dict[str, tuple[Callable[[], Headers], Verify]] = {
         lambda headers, body, now: verify_shared_secret("words", headers, "x-webhook-secret"),
     ),
 }
-SIGNS_BODY = ("standard", "wavespeed", "bfl")
-SIGNS_TIME = ("standard", "wavespeed", "kie", "vidu")
+SIGNS_BODY = ("standard", "wavespeed", "openrouter", "bfl")
+SIGNS_TIME = ("standard", "wavespeed", "openrouter", "kie", "vidu")
+TIMES = {"date", "webhook-timestamp", "x-webhook-timestamp", "x-openrouter-signature"}
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -134,7 +145,7 @@ def test_a_callback_is_good_for_five_minutes(vendor: str, away: int) -> None:
 @given(text=st.text(max_size=40) | st.from_regex(r"\A[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ [\d:]+ \S*\Z"))
 def test_a_time_that_is_none_is_refused(vendor: str, text: str) -> None:
     made, verify = VENDORS[vendor]
-    name = next(name for name in made() if name in {"date", "webhook-timestamp", "x-webhook-timestamp"})
+    name = next(name for name in made() if name in TIMES)
     with pytest.raises(CallbackRefused):
         verify({**made(), name: text}, BODY, Clock(NOW))
 
@@ -183,6 +194,7 @@ def test_an_empty_secret_verifies_nothing(vendor: str, secret: str) -> None:
     calls: dict[str, Callable[[], None]] = {
         "standard": lambda: verify_standard_webhook(secret, standard(), BODY, now=Clock(NOW)),
         "wavespeed": lambda: verify_wavespeed(secret, wavespeed(), BODY, now=Clock(NOW)),
+        "openrouter": lambda: verify_openrouter(secret, openrouter(), BODY, now=Clock(NOW)),
         "bfl": lambda: verify_bfl(secret, bfl(), BODY),
         "kie": lambda: verify_kie(secret, "task-1", kie(), now=Clock(NOW)),
         "vidu": lambda: verify_vidu(secret, URL, vidu(), now=Clock(NOW)),

@@ -4,6 +4,7 @@ A fake declares in `cannot` what its API has no way to say; nothing else is skip
 """
 
 import contextlib
+import uuid
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -45,7 +46,8 @@ class Examined:
         name = fault.partition(":")[0]
         if name in self.provider.cannot:
             pytest.skip(f"{self.provider.mount}: {self.provider.cannot[name]}")
-        return video_request(f"a fox [fault:{fault}]", **{**self.provider.example, **changes})
+        values = {"attempt_id": f"att_{uuid.uuid4().hex}", **self.provider.example, **changes}
+        return video_request(f"a fox [fault:{fault}]", **values)
 
     async def submitted(self, fault: str = "", **changes: Any) -> Handle:
         return (await self.adapter.submit(self.request(fault, **changes))).handle

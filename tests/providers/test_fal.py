@@ -61,6 +61,7 @@ async def test_a_text_becomes_a_video(adapter: fal.Fal, fake: FakeProviders) -> 
         ({"seconds": "4", "aspect_ratio": False}, {"duration": 8, "aspect_ratio": None}),
         ({"seconds": "num_seconds", "720p": "hd"}, {"num_seconds": 8, "duration": None, "resolution": "hd"}),
         ({"seconds": False, "resolution": "quality"}, {"duration": None, "quality": "720p"}),
+        ({"size": "1280*720"}, {"size": "720*1280", "resolution": None, "aspect_ratio": None}),
         ({}, {"duration": 8, "generate_audio": True}),
     ],
 )

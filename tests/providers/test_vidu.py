@@ -99,7 +99,7 @@ async def test_the_size_in_the_words_of_the_catalogue(adapter: vidu.Vidu, fake: 
         ({"media": (FIRST, IMAGE)}, ErrorKind.INVALID_REQUEST, "reference_images: .* only without other frames"),
         ({"media": (IMAGE,) * 8}, ErrorKind.INVALID_REQUEST, "reference: .* at most 7"),
         ({"media": (media(MediaRole.REFERENCE, b"v"),)}, ErrorKind.INVALID_REQUEST, "at most 0 of video"),
-        ({"media": (LARGE, LARGE)}, ErrorKind.INPUT_MEDIA, "at most 6 MiB"),
+        ({"media": (LARGE, LARGE)}, ErrorKind.INPUT_MEDIA, "16777216 bytes together; .* at most 14 MiB"),
         ({"parameters": {"negative_prompt": "blur"}}, ErrorKind.INVALID_REQUEST, "negative_prompt: .* takes no such"),
         ({"parameters": {"service_tier": "priority"}}, ErrorKind.INVALID_REQUEST, "service_tier: the upstream takes"),
         ({"size": "854x480"}, ErrorKind.INVALID_REQUEST, "size: 854x480 is none of the resolutions"),

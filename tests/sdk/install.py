@@ -50,7 +50,9 @@ def command_of(sdk: Sdk) -> tuple[str, ...]:
     """Install the SDK unless it is there, and give the command of its scenario. Raises NoNode, CalledProcessError."""
     if sdk.language == "python":
         return (str(_python(sdk)), "-m", "tests.sdk.scenario")
-    return (str(_node(sdk)), str(HERE / "scenario.mjs"), str(VENVS / sdk.name))
+    folder = VENVS / sdk.name
+    runner = node(HERE / "node" / sdk.version, folder, sdk.oldest_node)
+    return (str(runner), str(HERE / "scenario.mjs"), str(folder))
 
 
 def _python(sdk: Sdk) -> Path:
@@ -68,23 +70,26 @@ def _python(sdk: Sdk) -> Path:
     return python
 
 
-def _node(sdk: Sdk) -> Path:
+def node(source: Path, folder: Path, oldest: int = OLDEST_NODE) -> Path:
+    """Install what the lock in `source` names into `folder` unless it is there, and give the Node that runs it.
+
+    Raises NoNode, CalledProcessError.
+    """
     if shutil.which("npm") is None or shutil.which("node") is None:
         raise NoNode("node and npm are not installed")
-    folder, source = VENVS / sdk.name, HERE / "node" / sdk.version
     lock = source / "package-lock.json"
     if not _is_current(folder, lock):
-        print(f"installing openai-node {sdk.version}", file=sys.stderr)
+        print(f"installing {folder.name}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(source, folder)
         _quietly(NPM_CI, folder)
         _mark(folder, lock)
     own = folder / "node_modules" / ".bin" / "node"
-    node = own if own.exists() else Path(str(shutil.which("node")))
-    found = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout.strip()
-    if int(found.removeprefix("v").partition(".")[0]) < sdk.oldest_node:
-        raise NoNode(f"openai-node {sdk.version} needs Node {sdk.oldest_node}, here is {found}")
-    return node
+    found = own if own.exists() else Path(str(shutil.which("node")))
+    version = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < oldest:
+        raise NoNode(f"{folder.name} needs Node {oldest}, here is {version}")
+    return found
 
 
 def _quietly(command: Sequence[str], folder: Path) -> None:

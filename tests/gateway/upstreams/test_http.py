@@ -133,6 +133,41 @@ def test_a_removed_upstream_ends_what_it_has_begun(client: httpx.Client, fake: F
     assert ended(client, video["id"])["status"] == "completed"
 
 
+def test_the_owner_sees_every_attempt_and_only_the_operator_the_upstreams_words(
+    client: httpx.Client, gateway: Live, fake: FakeUpstream
+):
+    fake.reset()
+    fake.fault("auth", 1)
+    added(client, fake, "locked", priority=0)
+    added(client, fake, "open", priority=1)
+    project = client.get("/v1/organization/projects").json()["data"][0]["id"]
+    key = client.post(f"/v1/organization/projects/{project}/api_keys", json={"name": "o"}).json()["value"]
+    owner = {"Authorization": f"Bearer {key}"}
+    body = {"prompt": "a cat", "model": "acme/fast"}
+    video = client.post("/v1/videos", json=body, headers=owner).json()
+    assert ended(client, video["id"])["status"] == "completed"
+    path = f"/v1/videos/{video['id']}/attempts"
+    refused, made = client.get(path, headers=owner).json()["data"]
+    assert [(each["upstream"], each["status"]) for each in (refused, made)] == [
+        ("locked", "failed"),
+        ("open", "completed"),
+    ]
+    assert refused["error"]["code"] == "provider_error"
+    assert not any(word in str(refused) for word in ("401", "Incorrect", "handle", "credential"))
+    assert made["submitted_at"] is not None
+    told, done = client.get(path).json()["data"]
+    assert (told["error"]["kind"], told["error"]["http_status"]) == ("provider_auth", 401)
+    assert done["handle"]["id"].startswith("video_")
+    assert client.get(path.replace(video["id"], "video_" + "0" * 32), headers=owner).status_code == 404
+    locked = client.get("/v1/upstreams/locked").json()
+    assert (locked["status"], locked["pause"]["reason"]) == ("paused", "provider_auth")
+    assert 'onereel_upstream_paused{upstream="locked"} 1.0' in client.get("/metrics").text
+    rotated = client.post("/v1/upstreams/locked/rotate", json={"api_key": "right"}).json()
+    assert rotated["status"] == "active"
+    for name in ("locked", "open"):
+        client.delete(f"/v1/upstreams/{name}")
+
+
 def test_checks_spend_nothing_and_tell_what_is_wrong(client: httpx.Client, fake: FakeUpstream):
     fake.reset()
     fake.config(api_key="right")

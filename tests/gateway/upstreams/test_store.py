@@ -2,10 +2,19 @@
 
 from sqlalchemy import Connection, insert, select, update
 
+from gateway.clock import Clock
+from gateway.crypto import SecretBox, new_key
 from gateway.db import Database, now_ms
+from gateway.events import Hints
 from gateway.jobs.tables import attempts
-from gateway.upstreams import store
+from gateway.settings import Settings
+from gateway.telemetry import Metrics
+from gateway.upstreams import pauses, store
+from gateway.upstreams.health import Health
 from gateway.upstreams.tables import credentials, upstreams
+from gateway.upstreams.watch import UpstreamWatch
+from gateway.videos.routing import Catalogue
+from providers.contract import ErrorKind, ProviderError
 
 
 def begun(conn: Connection, version: int) -> None:
@@ -62,3 +71,24 @@ async def test_credentials_are_kept_as_long_as_an_attempt_lives(db: Database) ->
     await db.write(lambda conn: ended(conn, 3))
     assert await kept(db) == []
     assert not await db.read(lambda conn: store.is_taken(conn, "acme"))
+
+
+async def test_a_pause_for_a_refused_credential_ends_with_that_credential(db: Database, clock: Clock) -> None:
+    def health_of(key: str) -> tuple[UpstreamWatch, Health]:
+        table = {"name": "acme", "base_url": "http://127.0.0.1:9", "api_key": key, "models": [{"id": "m"}]}
+        settings = Settings.model_validate({"upstreams": [table]})
+        catalogue, health = Catalogue(settings), Health(db, clock, settings.routing, Metrics())
+        return UpstreamWatch(db, SecretBox([new_key()]), catalogue, health, Hints()), health
+
+    refusal = ProviderError(ErrorKind.PROVIDER_AUTH, "wrong key")
+    watch, health = health_of("first")
+    await health.locked_out("acme", "first", refusal, video_id="video_1", attempt_id="att_1")
+    await watch.refresh()
+    assert health.away("acme") is not None
+    watch, health = health_of("second")  # restarted
+    await watch.refresh()
+    assert health.away("acme") is None
+    await db.write(lambda conn: pauses.pause(conn, "acme", pauses.BY_OPERATOR, ""))
+    watch, health = health_of("third")
+    await watch.refresh()
+    assert health.away("acme") is not None
