@@ -42,6 +42,7 @@ _MODERATION: Final = re.compile(
     r"moderation|content_policy|content_filter|sentinel_block|safety", re.IGNORECASE
 )
 _TEXTUAL: Final = re.compile(r"^text/|json$|xml$")
+_SECRET_CHARS: Final = 8  # of a credential of several parts: a shorter one is a region or the like
 _SECRET: Final = re.compile(r"(?i)\bbearer\s+\S+|\bsk-[\w-]{8,}")
 
 
@@ -260,8 +261,8 @@ def clean(message: str, secret: str = "") -> str:
     text = message.strip()
     if text.startswith("<"):
         return ""
-    if secret:
-        text = text.replace(secret, "[credential]")
+    for part in (secret, *(each for each in secret.split(":") if len(each) >= _SECRET_CHARS)):
+        text = text.replace(part, "[credential]") if part else text
     text = _SECRET.sub("[credential]", " ".join("".join(c if c.isprintable() else " " for c in text).split()))
     return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
 

@@ -46,9 +46,12 @@ _NOT_THIS_ROUTE = frozenset(
 )
 """Clean refusals that say nothing against the request: another route may take it."""
 _ABOUT_THE_REQUEST = frozenset(
-    {ErrorKind.INVALID_REQUEST, ErrorKind.INPUT_MEDIA, ErrorKind.MODERATION_BLOCKED, ErrorKind.MODEL_RETIRED}
+    {ErrorKind.INVALID_REQUEST, ErrorKind.INPUT_MEDIA, ErrorKind.MODERATION_BLOCKED}
 )
-"""An upstream that works has looked at it and does not want it: it has not taken it earlier either."""
+"""An upstream that works has looked at it and does not want it: it has not taken it earlier either.
+
+Not so of MODEL_RETIRED, which any 404 may be: one that comes from a proxy must not let another upstream make it twice.
+"""
 _BROKEN = frozenset({ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.PROVIDER_ERROR})
 _UNREACHABLE = Failure("provider_unavailable", "No provider of this model can be reached at the moment.")
 
@@ -166,7 +169,7 @@ async def _tell(ctx: JobContext, job: Job, route: Route, error: ProviderError) -
         await locked_out(ctx, job, name, error)
     elif error.ambiguous or error.kind in _BROKEN:
         await ctx.health.failed(name, "submit")
-    elif error.kind in _ABOUT_THE_REQUEST:
+    elif error.kind in _ABOUT_THE_REQUEST or error.kind is ErrorKind.MODEL_RETIRED:
         await ctx.health.succeeded(name, "submit")
 
 

@@ -31,8 +31,11 @@ from providers.inline_video import base64_content, json_without_long_strings
 
 PROVIDER: Final = "google_vertex"
 
-_MAX_IMAGE: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
-_FILES: Final = {MediaRole.FIRST_FRAME: 1, MediaRole.LAST_FRAME: 1, MediaRole.REFERENCE: 3}
+_MAX_FILE: Final = 20 * 1024 * 1024  # our own limit: the whole file is in the request's memory
+_FILES: Final = {
+    Operation.GENERATE: {MediaRole.FIRST_FRAME: 1, MediaRole.LAST_FRAME: 1, MediaRole.REFERENCE: 3},
+    Operation.EXTEND: {MediaRole.EXTEND_FROM: 1},
+}
 _PARAMETERS: Final = {
     "seed": "seed",
     "fps": "fps",
@@ -71,10 +74,10 @@ class GoogleVertex:
 
     async def submit(self, request: VideoRequest) -> Submitted:
         """Start the operation: exactly one request. Raises ProviderError."""
-        request_fields.operation(request, Operation.GENERATE)
+        request_fields.operation(request, *_FILES)
         body = request_fields.merged(
             {
-                "instances": [{"prompt": request.prompt, **await _images(request)}],
+                "instances": [{"prompt": request.prompt, **await _media(request)}],
                 "parameters": {
                     "sampleCount": 1,
                     "durationSeconds": request_fields.whole_seconds(request),
@@ -126,22 +129,26 @@ class GoogleVertex:
         return await self._http.stream("POST", path, json={"operationName": handle["name"]})
 
 
-async def _images(request: VideoRequest) -> dict[str, Any]:
-    files = request_fields.media(request, _FILES)
+async def _media(request: VideoRequest) -> dict[str, Any]:
+    files = request_fields.media(request, _FILES[request.operation])
+    if request.operation is Operation.EXTEND:
+        if not files[MediaRole.EXTEND_FROM]:
+            request_fields.refuse("video", f"{request.model} needs the video to extend")
+        return {"video": await _file(files[MediaRole.EXTEND_FROM][0])}
     fields: dict[str, Any] = {}
     for role, name in ((MediaRole.FIRST_FRAME, "image"), (MediaRole.LAST_FRAME, "lastFrame")):
         for item in files[role]:
-            fields[name] = await _image(item)
+            fields[name] = await _file(item)
     references = files[MediaRole.REFERENCE]
     if references:
         fields["referenceImages"] = [
-            {"image": await _image(item), "referenceType": "asset"} for item in references
+            {"image": await _file(item), "referenceType": "asset"} for item in references
         ]
     return fields
 
 
-async def _image(item: MediaInput) -> dict[str, str]:
-    text = await media_forms.base64_text(item, _MAX_IMAGE)
+async def _file(item: MediaInput) -> dict[str, str]:
+    text = await media_forms.base64_text(item, _MAX_FILE)
     return {"bytesBase64Encoded": text, "mimeType": item.media_type}
 
 

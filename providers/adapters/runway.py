@@ -33,7 +33,7 @@ _MAX_VIDEO: Final = 16 * 1024 * 1024 * 3 // 4
 _POSITIONS: Final = {MediaRole.FIRST_FRAME: "first", MediaRole.LAST_FRAME: "last"}
 _FILES: Final = {
     **dict.fromkeys(_POSITIONS, 1),
-    MediaRole.REFERENCE: 10,
+    MediaRole.REFERENCE: 30,
     MediaRole.SOURCE: 1,
 }
 _FIELDS: Final = WireFields(

@@ -56,6 +56,11 @@ class Fake(FakeProvider):
         instance, parameters = request.fields["instances"][0], request.fields["parameters"]
         across, down = (int(part) for part in parameters["aspectRatio"].split(":"))
         side = _SHORT_SIDES[parameters["resolution"]]
+        if (source := instance.get("video")) is not None:
+            if not base64.b64decode(source["bytesBase64Encoded"]) or parameters["durationSeconds"] != 7:
+                raise ValueError("an extension adds 7 seconds to a video")
+            if instance.keys() & {"image", "lastFrame", "referenceImages"}:
+                raise ValueError("an extension takes no image")
         short = min(across, down)
         return Asked(
             prompt=instance["prompt"],

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from providers.adapters import google_vertex
-from providers.contract import Completed, ErrorKind, MediaRole, ProviderError, VideoRequest
+from providers.contract import Completed, ErrorKind, MediaRole, Operation, ProviderError, VideoRequest
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 from tests.fakes import FakeProviders
@@ -64,6 +64,19 @@ async def test_images(adapter: google_vertex.GoogleVertex, fake: FakeProviders) 
             "referenceImages": [{"image": image, "referenceType": "asset"}],
         }
     ]
+
+
+async def test_an_extension_sends_the_video(adapter: google_vertex.GoogleVertex, fake: FakeProviders) -> None:
+    source = media(MediaRole.EXTEND_FROM, b"v", "video/mp4")
+    extension = {"operation": Operation.EXTEND, "seconds": 7}
+    handle = (await adapter.submit(asked(**extension, media=(source,)))).handle
+    fields = fake.requests("POST")[-1]["fields"]
+    video = {"bytesBase64Encoded": "dg==", "mimeType": "video/mp4"}
+    assert fields["instances"] == [{"prompt": "a fox", "video": video}]
+    assert fields["parameters"]["durationSeconds"] == 7
+    assert isinstance(await ended(adapter, handle), Completed)
+    with pytest.raises(ProviderError, match=r"video: .* needs the video to extend"):
+        await adapter.submit(asked(**extension))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from providers.answers import clean
 from providers.contract import Account, ErrorKind, MediaRole, ProviderError
 from providers.http import AccountClient, HttpDoor
 from providers.multipart import FormField
@@ -117,6 +118,14 @@ async def test_retry_after_as_a_date() -> None:
 )
 async def test_messages_are_clean(body: bytes, message: str) -> None:
     assert (await failure(answering(400, body))).message == message
+
+
+def test_no_part_of_a_credential_is_repeated() -> None:
+    message = "key AKID12345678 with secret-key-1234 is not valid in eu (AKID12345678:secret-key-1234:eu)"
+    assert clean(message, "AKID12345678:secret-key-1234:eu") == (
+        "key [credential] with [credential] is not valid in eu ([credential])"
+    )
+    assert clean("a : b", "") == "a : b"
 
 
 async def test_unreadable_success_is_ambiguous() -> None:

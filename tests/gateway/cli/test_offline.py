@@ -217,3 +217,16 @@ def test_the_catalogue_is_listed_without_a_server_or_a_key(onereel: Command):
     assert "Higgsfield: its models are not listed here" in shown.stderr
     same = onereel("models", "list", "--catalog", "--json")
     assert {"runway", "xai"} <= {file["provider"] for file in json.loads(same.stdout)}
+
+
+def test_a_server_does_not_start_with_an_upstream_that_cannot_be_asked(onereel: Command, tmp_path: Path):
+    table = '[[upstreams]]\nname = "veo"\ntype = "google_vertex"\napi_key = "k"\n'
+    for address, says in (
+        ("https://us-central1-aiplatform.googleapis.com/v1", "options.project must name"),
+        ("https://user:pw@example.com/v1", "base_url"),
+    ):
+        (tmp_path / "onereel.toml").write_text(f'{table}base_url = "{address}"\n')
+        refused = onereel("serve")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert says in refused.stderr
+        assert "user:pw" not in refused.stderr

@@ -109,6 +109,34 @@ async def test_an_unanswered_create_never_goes_elsewhere(
     assert fakes[1].stats()["jobs"] == 0
 
 
+async def test_a_404_after_an_unanswered_create_sends_it_nowhere_else(
+    db: Database, tmp_path: Path, fakes: tuple[FakeUpstream, FakeUpstream]
+) -> None:
+    fakes[0].config(idempotency=True)
+    async with engine(db, tmp_path, both(fakes, spec={"submit_safety": "key"})) as made:
+        fakes[0].fault("ambiguous_drop", 1)
+        video_id = await made.add()
+
+        async def unanswered() -> bool:
+            return fakes[0].stats()["jobs"] == 1
+
+        await made.until(unanswered)
+        fakes[0].config(idempotency=False)
+        fakes[0].fault("retired", 1)
+
+        async def refused() -> bool:
+            return fakes[0].stats()["calls"]["create"] == 2
+
+        await made.until(refused)
+        fakes[0].config(idempotency=True)
+        (video,) = await made.finish(video_id)
+        assert video.state == "completed"
+        assert [name for name, _ in await path_of(made, video_id)] == ["first"]
+        await made.check()
+    assert fakes[0].stats()["calls"]["create"] == 3
+    assert (fakes[0].stats()["jobs"], fakes[1].stats()["jobs"]) == (1, 0)
+
+
 async def test_a_refusal_after_an_unanswered_create_proves_nothing(
     db: Database, tmp_path: Path, fakes: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
