@@ -54,7 +54,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
         status = await adapter.poll(_attempt(job).handle)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "poll", error.kind, ctx.clock.monotonic() - started)
-        await _unanswered(ctx, job, route, error)
+        await _unanswered(ctx, job, route, adapter, error)
         return
     ctx.metrics.upstream_call(route.upstream.name, "poll", "ok", ctx.clock.monotonic() - started)
     if isinstance(status, Running):
@@ -92,7 +92,9 @@ async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> N
     await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
 
 
-async def _unanswered(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+async def _unanswered(
+    ctx: JobContext, job: Job, route: Route, adapter: Adapter, error: ProviderError
+) -> None:
     """No status this time. Only the upstream's own word ends a job; silence never does before the deadline."""
     if error.kind == ErrorKind.UNKNOWN_STATE:
         ctx.metrics.unknown_upstream_state(route.upstream.name)
@@ -103,9 +105,7 @@ async def _unanswered(ctx: JobContext, job: Job, route: Route, error: ProviderEr
             message=error.message,
         )
     if error.kind == ErrorKind.JOB_LOST:
-        if (
-            route.local
-        ):  # its process came back without its jobs; a provider may have made, and billed, the video
+        if route.local:  # it came back without its jobs; a provider may have made, and billed, the video
             await resubmit(ctx, job, error)
             return
         if job.lease.tries + 1 >= LOST_AFTER:
