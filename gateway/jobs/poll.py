@@ -1,5 +1,6 @@
 """Ask the upstream how a job is doing, and act on the answer."""
 
+import asyncio
 from math import ceil
 from typing import Any
 
@@ -22,6 +23,7 @@ from providers.contract import Adapter, Cancels, Completed, ErrorKind, Failed, P
 log = structlog.get_logger(__name__)
 
 LOST_AFTER = 3
+MOMENT = 0.25
 LONGEST_RETRY_AFTER = 300.0
 _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.JOB_LOST})
 
@@ -41,7 +43,11 @@ async def poll(ctx: JobContext, job: Job) -> None:
     if video.cancel_requested:
         await _cancel(ctx, job, adapter)
         return
-    if wait := ctx.paces.poll(route.upstream, job.lease.job_id):
+    wait = ctx.paces.poll(route.upstream, job.lease.job_id)
+    while 0.0 < wait <= MOMENT:  # too short for a way through the database
+        await asyncio.sleep(wait)
+        wait = ctx.paces.poll(route.upstream, job.lease.job_id)
+    if wait:
         await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, ceil(wait * 1000)), background=True)
         return
     await _ask(ctx, job, route, adapter)
