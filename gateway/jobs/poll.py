@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 LOST_AFTER = 3
 MOMENT = 0.25
 LONGEST_RETRY_AFTER = 300.0
-_NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.JOB_LOST})
+_NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE})
+"""Verdicts after which another route may make the video. A lost job is none: it may have been made, and billed."""
 
 
 async def poll(ctx: JobContext, job: Job) -> None:
@@ -178,7 +179,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
 
 async def _tell(ctx: JobContext, route: Route, error: ProviderError) -> None:
     """What a job without a video says of its upstream."""
-    if error.kind in _NEXT_ROUTE:
+    if error.kind in _NEXT_ROUTE or error.kind == ErrorKind.JOB_LOST:
         await ctx.health.failed(route.upstream.name, "job")
 
 

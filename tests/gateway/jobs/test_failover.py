@@ -165,6 +165,17 @@ async def test_a_refusal_after_an_unanswered_create_proves_nothing(
     assert (fakes[0].stats()["jobs"], fakes[1].stats()["jobs"]) == (1, 0)
 
 
+async def test_a_lost_job_is_not_made_elsewhere(
+    db: Database, tmp_path: Path, fakes: tuple[FakeUpstream, FakeUpstream]
+) -> None:
+    async with engine(db, tmp_path, both(fakes)) as made:
+        (video,) = await made.finish(await made.add("a cat [fault:lost]"))
+        assert (video.state, video.error_code, video.cost_status) == ("failed", "expired", "released")
+        assert [name for name, _ in await path_of(made, video.id)] == ["first"]
+        await made.check()
+    assert (fakes[0].stats()["jobs"], fakes[1].stats()["jobs"]) == (1, 0)
+
+
 async def test_the_breaker_opens_probes_with_one_video_and_closes(
     db: Database, tmp_path: Path, fakes: tuple[FakeUpstream, FakeUpstream]
 ) -> None:
