@@ -228,7 +228,11 @@ async def test_jobs_that_end_badly_open_the_breaker_too(
         for video_id in (await made.add(), await made.add()):
             await made.finish(video_id)
             assert (await path_of(made, video_id))[0] == ("first", "failed")
-        assert made.ctx.health.breaker_of("first") == "open"
+
+        async def opened() -> bool:
+            return made.ctx.health.breaker_of("first") == "open"
+
+        await made.until(opened)
         healthy = await made.add()
         await made.finish(healthy)
         assert await path_of(made, healthy) == [("second", "completed")]
