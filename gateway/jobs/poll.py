@@ -1,5 +1,6 @@
 """Ask the upstream how a job is doing, and act on the answer."""
 
+import asyncio
 from math import ceil
 from typing import Any
 
@@ -22,6 +23,7 @@ from providers.contract import Adapter, Cancels, Completed, ErrorKind, Failed, P
 log = structlog.get_logger(__name__)
 
 LOST_AFTER = 3
+MOMENT = 0.25
 LONGEST_RETRY_AFTER = 300.0
 _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.JOB_LOST})
 
@@ -41,7 +43,11 @@ async def poll(ctx: JobContext, job: Job) -> None:
     if video.cancel_requested:
         await _cancel(ctx, job, adapter)
         return
-    if wait := ctx.paces.poll(route.upstream, job.lease.job_id):
+    wait = ctx.paces.poll(route.upstream, job.lease.job_id)
+    while 0.0 < wait <= MOMENT:  # too short for a way through the database
+        await asyncio.sleep(wait)
+        wait = ctx.paces.poll(route.upstream, job.lease.job_id)
+    if wait:
         await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, ceil(wait * 1000)), background=True)
         return
     await _ask(ctx, job, route, adapter)
@@ -54,7 +60,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
         status = await adapter.poll(_attempt(job).handle)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "poll", error.kind, ctx.clock.monotonic() - started)
-        await _unanswered(ctx, job, route, error)
+        await _unanswered(ctx, job, route, adapter, error)
         return
     ctx.metrics.upstream_call(route.upstream.name, "poll", "ok", ctx.clock.monotonic() - started)
     if isinstance(status, Running):
@@ -92,7 +98,9 @@ async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> N
     await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
 
 
-async def _unanswered(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+async def _unanswered(
+    ctx: JobContext, job: Job, route: Route, adapter: Adapter, error: ProviderError
+) -> None:
     """No status this time. Only the upstream's own word ends a job; silence never does before the deadline."""
     if error.kind == ErrorKind.UNKNOWN_STATE:
         ctx.metrics.unknown_upstream_state(route.upstream.name)
@@ -103,9 +111,7 @@ async def _unanswered(ctx: JobContext, job: Job, route: Route, error: ProviderEr
             message=error.message,
         )
     if error.kind == ErrorKind.JOB_LOST:
-        if (
-            route.local
-        ):  # its process came back without its jobs; a provider may have made, and billed, the video
+        if route.local:  # it came back without its jobs; a provider may have made, and billed, the video
             await resubmit(ctx, job, error)
             return
         if job.lease.tries + 1 >= LOST_AFTER:

@@ -30,7 +30,9 @@ CLIP = mp4(320, 240, Fraction(3))
 
 
 def adapter_of(fake: FakeUpstream, door: HttpDoor, **options: Any) -> OpenAICompatible:
-    return build(Account("acme", fake.base_url, "s3cret", options), door)
+    adapter = build(Account("acme", fake.base_url, "s3cret", options), door)
+    assert isinstance(adapter, OpenAICompatible)
+    return adapter
 
 
 async def sent(fake: FakeUpstream, adapter: OpenAICompatible, request: Any) -> dict[str, Any]:
