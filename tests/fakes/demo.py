@@ -103,7 +103,7 @@ options = {_toml(spec.options)}
 id = "demo/{type_}"
 upstream_model = "{example["model"]}"
 seconds = [{example["seconds"]}]
-sizes = ["{example["size"]}"]
+{_shape(example)}
 parameters = []
 price_per_second_usd = "0.10"
 wire = {_toml(example.get("wire", {}))}
@@ -135,3 +135,9 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def _shape(example: Mapping[str, Any]) -> str:
+    if "resolution" not in example:
+        return f'sizes = ["{example["size"]}"]'
+    return f'resolutions = ["{example["resolution"]}"]\naspect_ratios = ["{example["aspect_ratio"]}"]'

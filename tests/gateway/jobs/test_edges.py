@@ -240,8 +240,7 @@ async def test_a_worker_lost_between_the_last_poll_and_the_download_costs_a_seco
     db: Database, tmp_path: Path, fake: FakeUpstream
 ) -> None:
     fake.config(idempotency=True)
-    spec = {"submit_safety": "key"}
-    async with engine(db, tmp_path, [upstream("acme", fake.base_url, spec=spec)]) as made:
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url, type="local")]) as made:
         lost: list[str] = []
 
         async def milestone(name: str, video_id: str) -> None:
