@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -129,14 +129,21 @@ def draining(bench: Bench, idle: Onereel, busy: Onereel) -> None:
 
 
 def money(bench: Bench, systems: Sequence[System]) -> None:
-    """Create at 32 connections and at 1: with every check that money asks for, and without."""
+    """Create at 32 connections and at 1: with every check that money asks for, and without.
+
+    One at a time, the others stopped: each goes on for seconds with the jobs that its load has left.
+    """
     for each in systems:
         run(each, Load("POST", "/videos", _named(each)), bench.folder, bench.load_core)
     for _ in range(bench.rounds):
         for connections in (32, 1):
             for each in systems:
                 load = Load("POST", "/videos", _named(each), connections, bench.seconds)
-                bench.load(f"money c{connections}", each, load)
+                with ExitStack() as stack:
+                    for other in systems:
+                        if other is not each:
+                            stack.enter_context(other.paused())
+                    bench.load(f"money c{connections}", each, load)
 
 
 def _named(system: System) -> Any:
