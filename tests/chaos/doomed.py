@@ -32,6 +32,7 @@ class Doomed(Server):
             "ONEREEL_JOBS__LEASE_SECONDS": str(LEASE),
             "ONEREEL_JOBS__RENEW_SECONDS": str(LEASE / 3),
             "ONEREEL_JOBS__MAX_TRIES": "40",
+            "ONEREEL_ROUTING__FAILURE_THRESHOLD": "1000000",  # an open breaker would keep it from what it must die in
             "CHAOS_LOG": str(folder / "milestones"),
             "CHAOS_HOLD": "0",
             "CHAOS_AIM_LOG": str(folder / "aim"),

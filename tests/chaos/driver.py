@@ -198,6 +198,8 @@ class Driver:
             "ONEREEL_JOBS__LOOKUP_WAIT_SECONDS": "1.5",
             "ONEREEL_JOBS__UNKNOWN_GRACE_SECONDS": "6",
             "ONEREEL_JOBS__MAX_TRIES": "40",
+            "ONEREEL_ROUTING__COOL_DOWN_SECONDS": "0.5",
+            "ONEREEL_ROUTING__LONGEST_COOL_DOWN_SECONDS": "2",
             "ONEREEL_LOG_LEVEL": "WARNING",
             "CHAOS_HOLD": str(self.plan.hold),
             "CHAOS_FAULT": self.plan.fault,
