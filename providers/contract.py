@@ -210,18 +210,6 @@ class Account:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class HttpResponse(Protocol):
-    """A complete answer: status, lower-case headers and the body (bounded)."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """Decode the body; ProviderError (provider_error) if it is not JSON."""
-        ...
-
-
 class Adapter(Protocol):
     """The code for one provider, bound to one account. All times are seconds."""
 

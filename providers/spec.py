@@ -22,9 +22,9 @@ from pydantic import (
 )
 
 from providers.contract import MediaRole, Operation, SubmitSafety
-from providers.frames import AspectRatio, Resolution, sizes_of, words_of
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
+from providers.sizes import AspectRatio, Resolution, sizes_of, words_of
 from providers.urls import origin
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
@@ -237,7 +237,7 @@ class ModelSpec(BaseModel):
 
     def longest_at(self, size: str) -> Decimal | None:
         """Give the longest video of a size where that is shorter than of others."""
-        return self.max_seconds_at.get(self.words_of(size)[0] or "")
+        return self.max_seconds_at.get(self.words_of(size)[0] or "") if self.max_seconds_at else None
 
     @property
     def seconds_when_omitted(self) -> Decimal:

@@ -34,7 +34,6 @@ from providers.contract import (
 
 log = structlog.get_logger(__name__)
 
-LOOKUP_WAIT = 30.0
 _NOT_THIS_ROUTE = frozenset(
     {
         ErrorKind.PROVIDER_AUTH,

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Final
 
 IMAGE_TYPES: Final = frozenset({"image/jpeg", "image/png", "image/webp"})
-VIDEO_TYPES: Final = frozenset({"video/mp4", "video/quicktime", "video/webm"})
 HEAD_BYTES: Final = 256
 
 _STILL_BRANDS: Final = frozenset({b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"})

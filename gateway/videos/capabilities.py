@@ -10,7 +10,7 @@ from gateway.errors import BadRequest
 from gateway.videos.routing import Catalogue, Model, Route, listed
 from gateway.videos.stored import StoredRequest
 from providers.contract import MediaRole, Operation
-from providers.frames import short_edge
+from providers.sizes import short_edge
 from providers.spec import ModelSpec
 
 _ROLE_FIELDS: Final = {

@@ -85,14 +85,6 @@ class RouteBook:
             return []
         return [(row, (row.amount * self.rate * margin).normalize()) for row in self.costs]
 
-    def knows(self, shape: Shape) -> bool:
-        """Whether the shape has a price of its own, whatever the margin."""
-        try:
-            self.price(shape, None)
-        except UnknownPrice:
-            return False
-        return True
-
     def estimate(self, shape: Shape, observed: Observed | None = None) -> Cost | None:
         """Estimate what the upstream takes; None where that is not known."""
         try:

@@ -144,11 +144,8 @@ class OpenAICompatible(VideoServer):
 
     async def cancel(self, handle: Handle) -> None:
         """Delete the job, which stops it where it runs."""
-        try:
+        with answers.gone_is_fine():
             await self._http.request("DELETE", _video_path(handle), timeout=30)
-        except ProviderError as error:
-            if error.kind is not ErrorKind.JOB_LOST:
-                raise
 
 
 class LocalWorker(OpenAICompatible):

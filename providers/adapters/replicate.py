@@ -130,11 +130,8 @@ class Replicate:
 
     async def cancel(self, handle: Handle) -> None:
         """Stop the prediction."""
-        try:
+        with answers.gone_is_fine():
             await self._http.request("POST", f"{_path(handle)}/cancel", timeout=30)
-        except ProviderError as error:
-            if error.kind is not ErrorKind.JOB_LOST:
-                raise
 
     async def verify_callback(self, handle: Handle, headers: Mapping[str, str], body: bytes) -> None:
         """Check the account's signature, and that the report is about this prediction."""

@@ -13,7 +13,6 @@ from providers.contract import (
     MediaInput,
     MediaRole,
     Operation,
-    ProviderError,
     Running,
     Status,
     SubmitSafety,
@@ -104,11 +103,8 @@ class Runway:
 
     async def cancel(self, handle: Handle) -> None:
         """Stop the task; a finished one is deleted."""
-        try:
+        with answers.gone_is_fine():
             await self._http.request("DELETE", _path(handle), headers=_VERSION, timeout=30)
-        except ProviderError as error:
-            if error.kind is not ErrorKind.JOB_LOST:
-                raise
 
 
 async def _files(request: VideoRequest) -> tuple[str, dict[str, Any]]:

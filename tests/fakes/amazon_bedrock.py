@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-from providers.frames import size_of
+from providers.sizes import size_of
 from providers.testing_http import Answer, Request, as_json
 from providers.testing_jobs import Job, new_id
 from providers.testing_provider import Asked, FakeProvider

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from providers.frames import size_of
+from providers.sizes import size_of
 from providers.testing_http import Answer, Request, as_json
 from providers.testing_jobs import Job
 from providers.testing_provider import Asked, FakeProvider

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from providers.frames import size_of
+from providers.sizes import size_of
 from providers.testing_http import Answer, Request, as_json
 from providers.testing_jobs import Job
 from providers.testing_provider import Asked, FakeProvider

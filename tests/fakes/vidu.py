@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
-from providers.frames import size_of
+from providers.sizes import size_of
 from providers.testing_http import Answer, Request, as_json
 from providers.testing_jobs import Job
 from providers.testing_provider import Asked, FakeProvider
