@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import structlog
+from sqlalchemy import Row
 
 from gateway.clock import Clock
 from gateway.db import Database
@@ -102,6 +103,13 @@ class Job:
     def video_id(self) -> str:
         """The video the job belongs to."""
         return str(self.rows.video.id)
+
+    @property
+    def attempt(self) -> Row[Any]:
+        """Its latest attempt; a job in a state that follows a submit, and a watch job, always has one."""
+        if self.rows.attempt is None:
+            raise AssertionError(f"{self.video_id} is {self.lease.state} without an attempt")
+        return self.rows.attempt
 
 
 def backoff(tries: int, *, base: float = 0.5, longest: float = LONGEST_BACKOFF) -> float:

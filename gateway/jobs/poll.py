@@ -2,10 +2,9 @@
 
 import asyncio
 from math import ceil
-from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, update
 
 from gateway.jobs import costs, moves, store
 from gateway.jobs.choice import others_left
@@ -32,7 +31,7 @@ _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABL
 async def poll(ctx: JobContext, job: Job) -> None:
     """running: one status request, unless the client or the deadline says stop."""
     video = job.rows.video
-    route = route_of_attempt(routes_of(ctx, video), _attempt(job))
+    route = route_of_attempt(routes_of(ctx, video), job.attempt)
     if video.deadline <= ctx.clock.now_ms():
         message = "The video was not finished before its deadline."
         await fail_video(ctx, job, Failure("expired", message, watch=route is not None))
@@ -40,7 +39,7 @@ async def poll(ctx: JobContext, job: Job) -> None:
     if route is None:
         await try_later(ctx, job)  # the upstream was taken out of the configuration; it may come back
         return
-    adapter = ctx.adapter_of(route, _attempt(job))
+    adapter = ctx.adapter_of(route, job.attempt)
     if video.cancel_requested:
         await _cancel(ctx, job, adapter)
         return
@@ -58,7 +57,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
     started = ctx.clock.monotonic()
     job.lease.check()
     try:
-        status = await adapter.poll(_attempt(job).handle)
+        status = await adapter.poll(job.attempt.handle)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "poll", error.kind, ctx.clock.monotonic() - started)
         await _unanswered(ctx, job, route, adapter, error)
@@ -73,7 +72,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Non
 
 
 async def _still_running(ctx: JobContext, job: Job, route: Route, adapter: Adapter, status: Running) -> None:
-    video, attempt = job.rows.video, _attempt(job)
+    video, attempt = job.rows.video, job.attempt
     elapsed = (ctx.clock.now_ms() - (attempt.submitted_at or attempt.created_at)) / 1000
     if route.upstream.polls_per_second is not None:
         elapsed = 0.0  # the budget says how often, so there is no need to ask old jobs less
@@ -88,13 +87,13 @@ async def _still_running(ctx: JobContext, job: Job, route: Route, adapter: Adapt
 
 
 async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> None:
-    attempt = _attempt(job)
+    attempt = job.attempt
     cost = costs.columns_of(attempt, costs.cost_of(route, job.rows.video, status))
     move = moves.Done(job.lease, attempt.id, status.outputs, cost, costs.gpu_ms(status.gpu_seconds))
     updated = await ctx.db.write_batch(moves.done, move, background=True)
     await ctx.health.succeeded(route.upstream.name, "job")
     job.lease.state = State.STORING
-    if _attempt(job).outputs is None:  # the tries of polling are over; those of an expired address go on
+    if job.attempt.outputs is None:  # the tries of polling are over; those of an expired address go on
         job.lease.tries = 0
     await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
 
@@ -133,7 +132,7 @@ async def _unanswered(
 
 async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
     """Our worker lost the job with its process: it makes the same video again."""
-    attempt = _attempt(job)
+    attempt = job.attempt
     delay_ms = int(backoff(job.lease.tries) * 1000)
 
     def commit(conn: Connection) -> None:
@@ -155,7 +154,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
     """The upstream says there will be no video: another route may make it, or the video fails."""
     video = job.rows.video
     request = StoredRequest.model_validate(video.request)
-    more = _attempt(job).n < ctx.settings.jobs.max_attempts and others_left(ctx, job, request)
+    more = job.attempt.n < ctx.settings.jobs.max_attempts and others_left(ctx, job, request)
     if not (more and error.kind in _NEXT_ROUTE):
         await fail_video(ctx, job, failure_of(error, costs.of_rejection(route, video, error)))
         await _tell(ctx, route, error)
@@ -165,7 +164,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
         kept = error_columns(error)
-        close_attempt(conn, _attempt(job), video, "failed", database_now(conn), error=kept)
+        close_attempt(conn, job.attempt, video, "failed", database_now(conn), error=kept)
         conn.execute(
             update(videos)
             .where(videos.c.id == video.id)
@@ -189,16 +188,10 @@ async def _cancel(ctx: JobContext, job: Job, adapter: Adapter) -> None:
     if isinstance(adapter, Cancels):
         job.lease.check()
         try:
-            await adapter.cancel(_attempt(job).handle)
+            await adapter.cancel(job.attempt.handle)
         except ProviderError as error:
             log.warning("cancel_failed", video_id=job.video_id, kind=error.kind)
         else:
             await fail_video(ctx, job, failure)
             return
     await fail_video(ctx, job, Failure(failure.code, failure.message, watch=True))
-
-
-def _attempt(job: Job) -> Row[Any]:
-    if job.rows.attempt is None:
-        raise AssertionError(f"{job.video_id} is {job.lease.state} without an attempt")
-    return job.rows.attempt

@@ -6,7 +6,7 @@ preparing -> queued -> submitting -> running -> storing -> completed; every stat
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from gateway.jobs import poll, prepare, store, submit, watch
+from gateway.jobs import ambiguous, poll, prepare, store, submit, watch
 from gateway.jobs.claims import WATCHING
 from gateway.jobs.context import Job, JobContext
 from gateway.jobs.outcome import fail_video
@@ -18,8 +18,8 @@ Step = Callable[[JobContext, Job], Awaitable[None]]
 STEPS: Final[dict[str, Step]] = {
     State.PREPARING: prepare.copy_inputs,
     State.QUEUED: submit.begin_attempt,
-    State.SUBMITTING: submit.resume,
-    State.SUBMISSION_UNKNOWN: submit.resolve_unknown,
+    State.SUBMITTING: ambiguous.resume,
+    State.SUBMISSION_UNKNOWN: ambiguous.resolve_unknown,
     State.RUNNING: poll.poll,
     State.STORING: store.store,
     WATCHING: watch.watch,

@@ -5,16 +5,15 @@ from math import ceil
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Row, update
+from sqlalchemy import Connection, update
 
-from gateway.db import now_ms
 from gateway.jobs import costs, intents, moves, slots
 from gateway.jobs.attempts import read_attempt
 from gateway.jobs.choice import choose, others_left
-from gateway.jobs.claims import Loaded, hand_on, keep
+from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
-from gateway.jobs.routes import is_route_of, route_of_attempt, routes_of, video_request
+from gateway.jobs.routes import is_route_of, video_request
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.jobs.tables import attempts
 from gateway.videos.routing import Route
@@ -25,7 +24,6 @@ from providers.contract import (
     RETRYABLE,
     Adapter,
     ErrorKind,
-    LooksUp,
     ProviderError,
     SubmitSafety,
     Submitted,
@@ -139,25 +137,25 @@ async def send(
 
     `may_exist`: an earlier request of the same attempt may have been taken, so a refusal now proves nothing.
     """
-    adapter = ctx.adapter_of(route, _attempt(job))
-    outgoing = await _outgoing(ctx, job, request, route)
+    adapter = ctx.adapter_of(route, job.attempt)
+    asked = await outgoing(ctx, job, request, route)
     started = ctx.clock.monotonic()
     job.lease.check()
     try:
-        submitted = await adapter.submit(outgoing)
+        submitted = await adapter.submit(asked)
     except ProviderError as error:
         ctx.metrics.upstream_call(route.upstream.name, "submit", error.kind, ctx.clock.monotonic() - started)
         await ctx.milestone("submit.answered", job.video_id)
         _log_refusal(job, route, error)
         await _tell(ctx, job, route, error)
         if error.ambiguous or (may_exist and error.kind not in _ABOUT_THE_REQUEST):
-            await _ambiguous(ctx, job, _safety(route, adapter))
+            await _ambiguous(ctx, job, safety_of(route, adapter))
         else:
             await _refused(ctx, job, route, error)
         return
     ctx.metrics.upstream_call(route.upstream.name, "submit", "ok", ctx.clock.monotonic() - started)
     await ctx.milestone("submit.answered", job.video_id)
-    await _accepted(ctx, job, route, submitted)
+    await accepted(ctx, job, route, submitted)
     await ctx.health.succeeded(route.upstream.name, "submit")
 
 
@@ -172,7 +170,8 @@ async def _tell(ctx: JobContext, job: Job, route: Route, error: ProviderError) -
         await ctx.health.succeeded(name, "submit")
 
 
-async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest, route: Route) -> VideoRequest:
+async def outgoing(ctx: JobContext, job: Job, request: StoredRequest, route: Route) -> VideoRequest:
+    """What the upstream is asked, with the handle of the source where there is one."""
     pinned = await read_attempt(ctx.db, request.pinned_attempt_id)
     source = pinned.handle if pinned is not None else None
     return video_request(
@@ -185,12 +184,14 @@ async def _outgoing(ctx: JobContext, job: Job, request: StoredRequest, route: Ro
     )
 
 
-def _safety(route: Route, adapter: Adapter) -> SubmitSafety:
+def safety_of(route: Route, adapter: Adapter) -> SubmitSafety:
+    """What an ambiguous create allows: as the model says, else as its adapter does."""
     return route.spec.submit_safety or adapter.submit_safety
 
 
-async def _accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted) -> None:
-    attempt = _attempt(job)
+async def accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted) -> None:
+    """running from now on: the upstream has it."""
+    attempt = job.attempt
     interval = ctx.adapter_of(route, attempt).poll_interval
     delay = poll_delay(submitted.poll_after, interval, 0)
     delay_ms = ceil(ctx.paces.next_poll(route.upstream, job.lease.job_id, delay) * 1000)
@@ -223,14 +224,15 @@ async def _refused(ctx: JobContext, job: Job, route: Route, error: ProviderError
 async def _ambiguous(ctx: JobContext, job: Job, safety: SubmitSafety) -> None:
     """The upstream may have taken it. With a key or a look-up the same attempt goes on; else wait and see."""
     if safety == "none":
-        await _to_unknown(ctx, job)
+        await to_unknown(ctx, job)
         return
     delay = backoff(job.lease.tries) if safety == "key" else ctx.settings.jobs.lookup_wait_seconds
     await try_later(ctx, job, delay)
 
 
-async def _to_unknown(ctx: JobContext, job: Job) -> None:
-    attempt = _attempt(job)
+async def to_unknown(ctx: JobContext, job: Job) -> None:
+    """submission_unknown: nobody can tell whether the upstream has it; never sent again."""
+    attempt = job.attempt
     grace_ms = int(ctx.settings.jobs.unknown_grace_seconds * 1000)
 
     def commit(conn: Connection) -> None:
@@ -281,105 +283,5 @@ async def _leave_route(ctx: JobContext, job: Job, route: Route, error: ProviderE
 
 def _close_refused(conn: Connection, job: Job, error: ProviderError, state: str) -> None:
     kept = error_columns(error)
-    close_attempt(conn, _attempt(job), job.rows.video, state, database_now(conn), error=kept)
+    close_attempt(conn, job.attempt, job.rows.video, state, database_now(conn), error=kept)
     _move_video(conn, job.video_id, State.QUEUED)
-
-
-async def resume(ctx: JobContext, job: Job) -> None:
-    """submitting, claimed again: a worker died or the answer was ambiguous. The adapter's safety decides."""
-    video, attempt = job.rows.video, _attempt(job)
-    request = StoredRequest.model_validate(video.request)
-    route = route_of_attempt(routes_of(ctx, video), attempt)
-    adapter = None if route is None else ctx.adapter_if_any(route, attempt)
-    if route is None or adapter is None:
-        await _to_unknown(ctx, job)
-        return
-    safety = _safety(route, adapter)
-    cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))
-    if cannot_tell or video.deadline <= ctx.clock.now_ms() or job.lease.tries > ctx.settings.jobs.max_tries:
-        await _to_unknown(ctx, job)
-    elif isinstance(adapter, LooksUp) and safety == "lookup":
-        await _look_up(ctx, job, route, adapter, request)
-    else:
-        await _resend(ctx, job, route, request, may_exist=True)
-
-
-async def _look_up(ctx: JobContext, job: Job, route: Route, adapter: LooksUp, request: StoredRequest) -> None:
-    """Ask only once an earlier request can no longer be on its way; adopt what is found, else send again."""
-    now = await ctx.db.read(database_now)
-    waited = (now - (_attempt(job).sent_at or 0)) / 1000
-    if waited < ctx.settings.jobs.lookup_wait_seconds:
-        await try_later(ctx, job, ctx.settings.jobs.lookup_wait_seconds - waited, counted=False)
-        return
-    job.lease.check()
-    try:
-        found = await adapter.lookup(await _outgoing(ctx, job, request, route))
-    except ProviderError as error:
-        await try_later(ctx, job, error.retry_after)
-        return
-    if found is not None:
-        await _accepted(ctx, job, route, found)
-    else:
-        await _resend(ctx, job, route, request, may_exist=False)
-
-
-async def _resend(
-    ctx: JobContext, job: Job, route: Route, request: StoredRequest, *, may_exist: bool
-) -> None:
-    attempt_id = _attempt(job).id
-
-    def commit(conn: Connection) -> None:
-        keep(conn, job.lease, state=State.SUBMITTING, tries=job.lease.tries)
-        conn.execute(update(attempts).where(attempts.c.id == attempt_id).values(sent_at=now_ms()))
-
-    await ctx.db.write(commit, background=True)
-    await ctx.milestone("attempt.committed", job.video_id)
-    await send(ctx, job, route, request, may_exist=may_exist)
-
-
-async def resolve_unknown(ctx: JobContext, job: Job) -> None:
-    """submission_unknown at the end of its grace: one last look where the upstream can be asked, then the end.
-
-    The customer pays nothing for what nobody confirmed.
-    """
-    now = await ctx.db.read(database_now)
-    waited = (now - (_attempt(job).sent_at or 0)) / 1000
-    if waited < ctx.settings.jobs.unknown_grace_seconds:  # woken early, by a cancel say
-        await try_later(ctx, job, ctx.settings.jobs.unknown_grace_seconds - waited, counted=False)
-        return
-    if await _adopt(ctx, job):
-        return
-    await fail_video(
-        ctx,
-        job,
-        Failure(
-            "submission_unknown",
-            "The provider did not confirm that it took this video. It was not charged; please send it again.",
-            notice="the upstream may have made and billed this video; its answer to the create was lost",
-            attempt_state="abandoned",
-        ),
-    )
-
-
-async def _adopt(ctx: JobContext, job: Job) -> bool:
-    """Go on with the submission if its upstream can be searched and has it."""
-    request = StoredRequest.model_validate(job.rows.video.request)
-    attempt = _attempt(job)
-    route = route_of_attempt(routes_of(ctx, job.rows.video), attempt)
-    adapter = None if route is None else ctx.adapter_if_any(route, attempt)
-    if route is None or not isinstance(adapter, LooksUp) or _safety(route, adapter) != "lookup":
-        return False
-    job.lease.check()
-    try:
-        found = await adapter.lookup(await _outgoing(ctx, job, request, route))
-    except ProviderError:
-        return False
-    if found is not None:
-        await _accepted(ctx, job, route, found)
-    return found is not None
-
-
-def _attempt(job: Job) -> Row[Any]:
-    if job.rows.attempt is None:
-        raise AssertionError(f"{job.video_id} is {job.lease.state} without an attempt")
-    return job.rows.attempt

@@ -1,9 +1,7 @@
 """A video is over, its attempt is not: see the upstream to its end, keep its slot, book its cost."""
 
-from typing import Any
-
 import structlog
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from gateway.jobs import costs
 from gateway.jobs.claims import end
@@ -23,7 +21,7 @@ LONGEST_MS = 24 * 3_600_000
 
 async def watch(ctx: JobContext, job: Job) -> None:
     """watching: poll until the upstream is done. The output is discarded, the video is never touched."""
-    video, attempt = job.rows.video, _attempt(job)
+    video, attempt = job.rows.video, job.attempt
     route = route_of_attempt(routes_of(ctx, video), attempt)
     age_ms = ctx.clock.now_ms() - attempt.created_at
     if age_ms > LONGEST_MS or route is None:
@@ -38,7 +36,7 @@ async def watch(ctx: JobContext, job: Job) -> None:
 async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter, age: float) -> None:
     job.lease.check()
     try:
-        status: Status = await adapter.poll(_attempt(job).handle)
+        status: Status = await adapter.poll(job.attempt.handle)
     except ProviderError as error:
         if error.kind == ErrorKind.JOB_LOST:
             await _finish(ctx, job, "failed", None)
@@ -60,7 +58,7 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter, age: f
 async def _finish(
     ctx: JobContext, job: Job, state: str, cost: Cost | None, *, notice: str | None = None
 ) -> None:
-    attempt, video = _attempt(job), job.rows.video
+    attempt, video = job.attempt, job.rows.video
 
     def commit(conn: Connection) -> None:
         end(conn, job.lease)
@@ -74,9 +72,3 @@ async def _finish(
 
     await ctx.db.write(commit, background=True)
     ctx.hints.jobs.set()  # the freed slot may have woken one
-
-
-def _attempt(job: Job) -> Row[Any]:
-    if job.rows.attempt is None:
-        raise AssertionError("a watch job always has its attempt")
-    return job.rows.attempt

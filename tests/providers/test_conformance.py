@@ -75,7 +75,10 @@ class Examined:
 def test_every_adapter_is_examined() -> None:
     examined = {fake.upstream_type or name for name, fake in fakes().items()}
     assert set(adapter_factories()) <= examined
-    assert not examined - {*adapter_factories(), *all_catalogs()}  # a catalogue may name another one's adapter
+    assert not examined - {
+        *adapter_factories(),
+        *all_catalogs(),
+    }  # a catalogue may name another one's adapter
 
 
 @pytest.mark.parametrize("name", sorted(fakes()))
