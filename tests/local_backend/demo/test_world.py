@@ -1,0 +1,91 @@
+"""The demo world: its scenes, the words of it, and the judge that reads them back from pixels."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from local_backend.demo.judge import judge
+from local_backend.demo.render import indices, render
+from local_backend.demo.world import MAX_TOKENS, VOCABULARY, Scene, held_out, padded, read, scenes, trained_on
+
+
+def clips(wanted: list[Scene], scale: int = 1) -> np.ndarray:
+    """Clean clips (n, frames, height, width, 3), 0..1."""
+    made = render(indices(wanted), torch.Generator().manual_seed(3), scale)
+    return ((made + 1) / 2).permute(0, 2, 3, 4, 1).numpy()
+
+
+def test_a_hundred_of_a_thousand_scenes_are_held_out_and_never_trained_on() -> None:
+    assert len(set(scenes())) == 1008
+    assert len(set(held_out())) == 100
+    assert not set(held_out()) & set(trained_on())
+    assert set(held_out()) | set(trained_on()) == set(scenes())
+
+
+def test_every_word_and_pair_of_a_held_out_scene_is_known_from_training() -> None:
+    seen = Counter(pair for scene in trained_on() for pair in pairs(scene))
+    assert all(seen[pair] for scene in held_out() for pair in pairs(scene))
+
+
+def pairs(scene: Scene) -> list[tuple[str, str]]:
+    words = (f"in {scene.colour}", scene.shape, scene.motion, f"over {scene.background}")
+    return [(a, b) for a in words for b in words if a < b]
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_the_judge_reads_every_clean_clip_right(scale: int) -> None:
+    wanted = scenes() if scale == 1 else scenes()[::9]
+    for start in range(0, len(wanted), 48):
+        part = wanted[start : start + 48]
+        assert [judge(clip) for clip in clips(part, scale)] == part
+
+
+def test_the_judge_only_guesses_at_noise() -> None:
+    draw = np.random.default_rng(1)
+    right = [judge(draw.random((16, 32, 32, 3))) == scene for scene in scenes()[::3]]
+    assert sum(right) <= 3  # of 336, by chance one in a thousand
+
+
+def test_the_judge_sees_a_wrong_clip() -> None:
+    asked, other = scenes()[0], scenes()[-1]
+    assert judge(clips([other])[0]) != asked
+
+
+def test_a_caption_is_read_without_a_warning() -> None:
+    for scene in scenes():
+        reading = read(scene.caption)
+        assert not reading.warnings
+        assert " ".join(VOCABULARY[token] for token in reading.tokens) == scene.caption
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A red circle moving left on a blue background.",
+        "the RED circle moves leftwards against the blue background",
+    ],
+)
+def test_other_words_for_the_same_scene_are_the_same_tokens(prompt: str) -> None:
+    assert read(prompt) == read("a red circle moves left over a blue background")
+
+
+def test_words_from_outside_its_world_are_named() -> None:
+    reading = read("a lighthouse at dusk, waves rolling in")
+    assert "'lighthouse'" in reading.warnings[0]
+    assert "a red circle moves left over a blue background" in reading.warnings[0]
+    assert "a shape (circle, square, triangle)" in reading.warnings[1]
+    assert not reading.tokens
+
+
+def test_what_a_prompt_leaves_open_is_said() -> None:
+    (warning,) = read("a red circle over a blue background").warnings
+    assert warning.startswith(
+        "The prompt does not say a motion (moves left, right, up or down, grows, shrinks);"
+    )
+
+
+def test_no_prompt_is_too_long_for_the_text_encoder() -> None:
+    assert len(padded(read("a red circle " * 50).tokens)) == MAX_TOKENS
+    assert len(padded(read("...").tokens)) == MAX_TOKENS
