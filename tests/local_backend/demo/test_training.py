@@ -1,6 +1,7 @@
 """The training script goes on exactly where a checkpoint was written."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,7 +16,7 @@ def small() -> DenoiserTraining:
     return training
 
 
-def through(path: Path, training: DenoiserTraining | RefinerTraining) -> dict:
+def through(path: Path, training: DenoiserTraining | RefinerTraining) -> dict[str, Any]:
     torch.save(training.state(), path)
     return torch.load(path, weights_only=True)
 
