@@ -11,7 +11,6 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable
-from decimal import Decimal
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,13 +20,12 @@ import structlog
 from pydantic import SecretStr
 
 from gateway.settings import Settings
-from providers.contract import MediaRole, Operation
-from providers.spec import OPENAI_SIZES, ModelSpec, UpstreamSpec
+from providers.presets import all_presets
+from providers.spec import UpstreamSpec
 
 log = structlog.get_logger(__name__)
 
 UPSTREAM_NAME: Final = "local"
-MODEL_ID: Final = "onereel/tiny-random"
 
 _HOST: Final = "127.0.0.1"
 _FIRST_DELAY: Final = 0.5  # seconds before the first restart; doubled each time
@@ -37,7 +35,6 @@ _PORT_SECONDS: Final = 60.0  # from exec to its first line: Python starts slowly
 _HEALTH_TIMEOUT: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
 _IN_FLIGHT: Final = 2  # one generates, one waits in the worker, so that it never stands still
-_DEADLINE_SECONDS: Final = 900.0
 
 # The worker needs no secret of ours: only what Python, torch and a GPU driver read.
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV")
@@ -98,7 +95,7 @@ class LocalWorker:
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
-        self.upstream: Final = _upstream(self._port, self._token)
+        self.upstream: Final = _upstream(self._port, self._token, settings.local.models)
 
     async def run(self) -> None:
         """Keep a worker running until `stop`."""
@@ -221,6 +218,8 @@ class LocalWorker:
             "local_backend",
             f"--port={self._port}",
             f"--device={local.device}",
+            f"--models={','.join(local.models)}",
+            *([] if local.memory_bytes is None else [f"--memory-bytes={local.memory_bytes}"]),
             f"--models-dir={(local.models_dir or data / 'models').absolute()}",
             f"--work-dir={data / 'local-worker'}",
             f"--parent-pid={os.getpid()}",
@@ -262,7 +261,8 @@ async def _end(process: asyncio.subprocess.Process, exited: asyncio.Task[int], g
     await exited
 
 
-def _upstream(port: int, token: str) -> UpstreamSpec:
+def _upstream(port: int, token: str, models: tuple[str, ...]) -> UpstreamSpec:
+    presets = all_presets()
     return UpstreamSpec(
         name=UPSTREAM_NAME,
         type="local",
@@ -270,33 +270,5 @@ def _upstream(port: int, token: str) -> UpstreamSpec:
         api_key=SecretStr(token),
         options={"dialect": "local"},
         max_concurrent=_IN_FLIGHT,
-        models=(_tiny_random(),),
-    )
-
-
-def _tiny_random() -> ModelSpec:
-    """What the worker's GET /v1/models says too; written here so that it is known before the worker is up."""
-    return ModelSpec(
-        id=MODEL_ID,
-        description=(
-            "A tiny diffusion pipeline with seeded random weights, built on first start. It has learnt nothing: "
-            "it makes coloured noise textures, not what the prompt says. "
-            "It proves the whole way from prompt to MP4 on any machine."
-        ),
-        operations=frozenset(Operation),
-        roles=frozenset({MediaRole.FIRST_FRAME, MediaRole.SOURCE, MediaRole.EXTEND_FROM}),
-        parameters=frozenset({"seed", "negative_prompt", "n"}),
-        seconds=(Decimal(4),),
-        sizes=OPENAI_SIZES,
-        default_size="720x1280",
-        native_size="80x144",
-        price_per_second_usd=Decimal(0),
-        upstream_cost_per_second_usd=Decimal(0),
-        submit_safety="key",
-        deadline_seconds=_DEADLINE_SECONDS,
-        licence="Apache-2.0",
-        warnings=(
-            "The weights are random: the picture does not show the prompt.",
-            "Frames are made at about 80x144 pixels and scaled and paced to the asked size and length.",
-        ),
+        models=tuple(presets[name] for name in models),
     )

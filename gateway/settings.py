@@ -16,6 +16,7 @@ from pydantic_settings import (
 from billing.exchange import ExchangeRate
 from billing.plans import Plan
 from providers.configured import expanded, from_environment
+from providers.presets import DEFAULT_MODEL, all_presets
 from providers.spec import UpstreamSpec
 
 
@@ -52,12 +53,25 @@ class Routing(_Section):
 
 
 class Local(_Section):
-    """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed."""
+    """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed.
+
+    `models` are names of docs/local-backend.md; the first is loaded at the start, the others when asked for.
+    `memory_bytes` bounds the weights that are in memory at once.
+    """
 
     enabled: bool | None = None
     device: str = "cpu"
+    models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
+    memory_bytes: int | None = Field(default=None, gt=0)
     python: str | None = None
     models_dir: Path | None = None
+
+    @field_validator("models")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [name for name in value if name not in all_presets()]:
+            raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(all_presets())}")
+        return value
 
 
 class Security(_Section):

@@ -11,14 +11,16 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import uvicorn
+from litestar import Litestar
 
 from local_backend.jobs import Generates, Jobs
 from local_backend.lifetime import follow_parent, own_folder
-from local_backend.server import create_app
+from local_backend.server import Served, create_app
+from providers.presets import DEFAULT_MODEL, Preset, all_presets
 
 _KEEP_SECONDS = 1800
 _DRAIN_POLL_SECONDS = 0.1
@@ -37,10 +39,12 @@ def main() -> None:
     listener = _listen(options.host, options.port)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201  (the documented output)
     os.dup2(2, 1)  # whatever a library prints from here on must not fill a pipe that nobody reads
-    jobs = Jobs(work_dir, lambda: _load(options), keep=options.keep_seconds)
+    presets = _presets(options.models)
+    served = Served(presets, options.models_dir)
+    jobs = Jobs(work_dir, lambda: _load(options, presets), keep=options.keep_seconds)
     jobs.start()
     try:
-        asyncio.run(_serve(jobs, work_dir, token, listener, options.drain_seconds))
+        asyncio.run(_serve(jobs, create_app(jobs, work_dir, token, served), listener, options.drain_seconds))
     finally:
         shutil.rmtree(work_dir, ignore_errors=True)
     logging.shutdown()
@@ -53,6 +57,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ...")
     data_dir = Path(os.environ.get("ONEREEL_DATA_DIR", "onereel-data"))
+    parser.add_argument("--models", default=DEFAULT_MODEL, help="names, with commas; the first is warmed up")
+    parser.add_argument("--memory-bytes", type=int, help="for the weights of all models in memory")
     parser.add_argument("--models-dir", type=Path, default=data_dir / "models")
     parser.add_argument("--work-dir", type=Path, help="where uploads and finished files lie")
     parser.add_argument("--parent-pid", type=int, help="end with this process")
@@ -74,13 +80,27 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _load(options: argparse.Namespace) -> Generates:
+def _presets(names: str) -> dict[str, Preset]:
+    """The models to serve, in this order."""
+    known, wanted = all_presets(), [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted or any(name not in known for name in wanted):
+        sys.exit(f"--models takes names of {', '.join(known)}, with commas between; not '{names}'.")
+    return {name: known[name] for name in wanted}
+
+
+def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Generates:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     from local_backend.engine import Engine
 
-    return Engine(options.models_dir, options.device, options.threads)
+    return Engine(
+        options.models_dir,
+        options.device,
+        options.threads,
+        list(presets.values()),
+        budget=options.memory_bytes,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -91,11 +111,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(
-    jobs: Jobs, work_dir: Path, token: str, listener: socket.socket, drain_seconds: float
-) -> None:
+async def _serve(jobs: Jobs, app: Litestar, listener: socket.socket, drain_seconds: float) -> None:
     config = uvicorn.Config(
-        create_app(jobs, work_dir, token),
+        app,
         log_level="warning",
         access_log=False,
         lifespan="off",

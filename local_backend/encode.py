@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import av
 import numpy as np
@@ -15,6 +15,9 @@ from local_backend import frames as source_frames
 
 Frames = NDArray[np.float32]
 """Shape (frames, height, width, 3), RGB, 0..1."""
+
+Fit = Literal["crop", "pad"]
+"""How frames come to the file's aspect: their centre, or their edges repeated."""
 
 Tick = Callable[[float], None]
 """Told the share done, 0..1; may raise to stop."""
@@ -84,17 +87,26 @@ class Mp4Writer:
 
 
 def write_clip(
-    path: Path, frames: Frames, *, size: tuple[int, int], rate: int, seconds: int, tick: Tick
+    path: Path,
+    frames: Frames,
+    *,
+    size: tuple[int, int],
+    rate: int,
+    seconds: int,
+    tick: Tick,
+    fit: Fit = "crop",
 ) -> None:
     """The generated frames as a file of exactly `seconds` at `rate` frames per second and `size` pixels."""
     total = rate * seconds
     with Mp4Writer(path, *size, Fraction(rate)) as writer:
-        for done, frame in enumerate(paced(cropped(frames, size), total), 1):
+        for done, frame in enumerate(paced(shaped(frames, size, fit), total), 1):
             writer.add(frame)
             tick(done / total)
 
 
-def write_joined(path: Path, source: Path, frames: Frames, *, seconds: int, tick: Tick) -> None:
+def write_joined(
+    path: Path, source: Path, frames: Frames, *, seconds: int, tick: Tick, fit: Fit = "crop"
+) -> None:
     """One file at the source's size and pace: all of its frames, then the generated ones for `seconds`."""
     facts = source_frames.probe_video(source)
     size = (facts.width // 2 * 2, facts.height // 2 * 2)
@@ -102,11 +114,25 @@ def write_joined(path: Path, source: Path, frames: Frames, *, seconds: int, tick
     total = max(1, round(facts.duration * facts.rate)) + added
     done = 0
     with Mp4Writer(path, *size, facts.rate) as writer:
-        for parts in (source_frames.decoded(source), paced(cropped(frames, size), added)):
+        for parts in (source_frames.decoded(source), paced(shaped(frames, size, fit), added)):
             for frame in parts:
                 writer.add(frame)
                 done += 1
                 tick(min(1.0, done / total))
+
+
+def shaped(frames: Frames, size: tuple[int, int], fit: Fit) -> Frames:
+    """The frames in the aspect of `size` (width, height), so that scaling keeps shapes."""
+    return cropped(frames, size) if fit == "crop" else padded(frames, size)
+
+
+def padded(frames: Frames, size: tuple[int, int]) -> Frames:
+    """The frames with their edges repeated outwards until they have the aspect of `size` (width, height)."""
+    height, width = frames.shape[1:3]
+    more_width = max(width, round(height * size[0] / size[1])) - width
+    more_height = max(height, round(width * size[1] / size[0])) - height
+    sides = [(more // 2, more - more // 2) for more in (more_height, more_width)]
+    return np.pad(frames, [(0, 0), *sides, (0, 0)], mode="edge")
 
 
 def cropped(frames: Frames, size: tuple[int, int]) -> Frames:

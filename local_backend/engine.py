@@ -1,4 +1,4 @@
-"""Runs one generation at a time on one device; the only module (with families/) that imports torch."""
+"""Runs one generation at a time on one device; of the worker only this, the library and families/ use torch."""
 
 import gc
 import resource
@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +17,55 @@ from transformers.utils.logging import disable_progress_bar as hide_transformers
 
 from local_backend import encode, frames
 from local_backend.errors import OutOfMemory
-from local_backend.families import tiny_wan
+from local_backend.families.family import Task
 from local_backend.jobs import Report
-from local_backend.model import FRAMES_PER_SECOND, NATIVE_FRAMES, native_size
+from local_backend.library import Library, Loaded
 from local_backend.order import Order
 from providers.contract import Operation
+from providers.presets import Preset
 
-_PROMPT_TOKENS = 128
 _STEPS_KEPT = 200
 
 
 class Engine:
-    """The loaded pipelines. Not thread-safe: the job thread owns it."""
+    """Makes videos with the models of the library. Not thread-safe: the job thread owns it."""
 
-    def __init__(self, models_dir: Path, device: str, threads: int) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        device: str,
+        threads: int,
+        presets: Sequence[Preset],
+        *,
+        budget: int | None = None,
+    ) -> None:
+        """Load the first model and try it; `budget` in bytes is for the weights of all."""
         started = time.monotonic()
         hide_diffusers_bars()
         hide_transformers_bars()
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._device = device
-        self._pipelines = tiny_wan.load(models_dir, device)
+        self._library = Library(models_dir, device, presets, budget)
         self._before_step: Callable[[], None] = lambda: None
         self._after_step: Callable[[], None] = lambda: None
         self._step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
-        self._hook_steps()
-        self._warm_up()
+        self._step_ended: float | None = None  # None before a video's first step
+        self._warm_up(presets[0])
         self.load_seconds = time.monotonic() - started
 
     def generate(self, order: Order, out: Path, report: Report) -> None:
         """Make the video file. Raises Cancelled at a step boundary, MediaError, OutOfMemory."""
-        report.stage("encode")
         try:
-            generated = self._denoise(order, report)
+            report.stage("load")
+            model = self._model(order.preset)
+            report.stage("encode")
+            generated = self._denoise(model, order, report)
         except torch.OutOfMemoryError as error:
             message = str(error).partition(" GPU ")[0]  # what follows is the card's state, not the client's
         else:
             report.stage("mux")
-            _write(order, generated, out, report)
+            _write(order, generated, out, report, model)
             return
         # Outside the except block, where nothing holds the failed call's tensors any more.
         gc.collect()
@@ -67,6 +78,11 @@ class Engine:
         steps = sorted(self._step_seconds)
         return steps[int(len(steps) * 0.95)] if steps else 1.0
 
+    @property
+    def loaded(self) -> list[str]:
+        """Names of the models in memory."""
+        return self._library.loaded()
+
     def measured(self) -> dict[str, float | int]:
         """What this process measured of itself: seconds and bytes."""
         usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -74,14 +90,21 @@ class Engine:
             "load_seconds": round(self.load_seconds, 3),
             "step_seconds": round(statistics.median(self._step_seconds or [0.0]), 4),
             "peak_memory_bytes": usage if sys.platform == "darwin" else usage * 1024,
+            "evictions": self._library.evictions,
         }
         if self._device.startswith("cuda"):
             facts["peak_device_memory_bytes"] = torch.cuda.max_memory_reserved()
         return facts
 
-    def _denoise(self, order: Order, report: Report) -> encode.Frames:
-        width, height = native_size(order.width, order.height)
-        pipeline, inputs, steps = self._inputs(order, width, height)
+    def _model(self, preset: Preset) -> Loaded:
+        model = self._library.get(preset.id)
+        for scheduler in model.schedulers:
+            if not hasattr(scheduler.step, "counted"):
+                self._count_steps(scheduler)
+        return model
+
+    def _denoise(self, model: Loaded, order: Order, report: Report) -> encode.Frames:
+        task, inputs, steps = self._inputs(model, order)
         done = 0
 
         def before() -> None:
@@ -95,18 +118,14 @@ class Engine:
             if done == steps:
                 report.stage("decode")
 
-        self._before_step, self._after_step = before, after
+        self._before_step, self._after_step, self._step_ended = before, after, None
         try:
-            output = pipeline(
+            output = model.tasks[task](
                 prompt=order.prompt,
-                negative_prompt=order.negative_prompt or None,
-                width=width,
-                height=height,
                 num_inference_steps=order.steps,
                 guidance_scale=order.guidance,
                 # On the CPU on every device: the same seed is the same noise.
                 generator=torch.Generator("cpu").manual_seed(order.seed),
-                max_sequence_length=_PROMPT_TOKENS,
                 output_type="np",
                 **inputs,
             )
@@ -114,59 +133,75 @@ class Engine:
             self._before_step = self._after_step = lambda: None
         return np.asarray(output.frames[0], dtype=np.float32)
 
-    def _inputs(self, order: Order, width: int, height: int) -> tuple[Any, dict[str, Any], int]:
-        """The pipeline for this operation, its own arguments, and how many steps it will take."""
-        if order.media is None:
-            return self._pipelines.text, {"num_frames": NATIVE_FRAMES}, order.steps
-        if order.operation in (Operation.EDIT, Operation.REMIX):
-            clip = frames.sampled(order.media, NATIVE_FRAMES, lambda image: frames.fit(image, width, height))
+    def _inputs(self, model: Loaded, order: Order) -> tuple[Task, dict[str, Any], int]:
+        """The task of this operation, its pipeline's own arguments, and how many steps it will take."""
+        family, weights = model.family, model.preset.weights
+        inputs: dict[str, Any] = dict(family.arguments)
+        width, height = family.native_size(order.width, order.height, weights.area)
+        if family.sized:
+            inputs |= {"width": width, "height": height}
+        if family.negative_prompt:
+            inputs["negative_prompt"] = order.negative_prompt or None
+        longest = int(max(model.preset.seconds))
+        count = family.frames(min(order.seconds, longest), weights.rate)
+        if order.media is not None and order.operation in (Operation.EDIT, Operation.REMIX):
+            clip = frames.sampled(order.media, count, lambda image: frames.fit(image, width, height))
             strength = max(order.strength, 1 / order.steps)
             steps = min(int(order.steps * strength), order.steps)
-            return self._pipelines.video, {"video": clip, "strength": strength}, steps
+            return Task.VIDEO, {**inputs, "video": clip, "strength": strength}, steps
+        if family.frames_argument is not None:
+            inputs[family.frames_argument] = count
+        if order.media is None:
+            return Task.TEXT, inputs, order.steps
         extends = order.operation is Operation.EXTEND
         first = frames.last_frame(order.media) if extends else frames.read_image(order.media)
-        inputs = {"image": frames.fit(first, width, height), "num_frames": NATIVE_FRAMES}
-        return self._pipelines.image, inputs, order.steps
+        return Task.IMAGE, {**inputs, "image": frames.fit(first, width, height)}, order.steps
 
-    def _hook_steps(self) -> None:
+    def _count_steps(self, scheduler: Any) -> None:
         """Wrap the scheduler's step: every pipeline goes through it, not every one calls back."""
-        scheduler = self._pipelines.scheduler
         original = scheduler.step
-        previous = time.monotonic()
 
         def step(*args: Any, **kwargs: Any) -> Any:
-            nonlocal previous
             self._before_step()
             result = original(*args, **kwargs)
             now = time.monotonic()
-            self._step_seconds.append(now - previous)
-            previous = now
+            if self._step_ended is not None:
+                self._step_seconds.append(now - self._step_ended)
+            self._step_ended = now
             self._after_step()
             return result
 
+        step.counted = True  # type: ignore[attr-defined]
         scheduler.step = step
 
-    def _warm_up(self) -> None:
+    def _warm_up(self, preset: Preset) -> None:
         """Two steps at the smallest shape: shows that the weights run, and how long a step takes."""
-        self._pipelines.text(
-            prompt="warm-up",
-            width=64,
-            height=64,
-            num_frames=5,
-            num_inference_steps=2,
-            generator=torch.Generator("cpu").manual_seed(0),
-            max_sequence_length=_PROMPT_TOKENS,
-            output_type="np",
-        )
-        if len(self._step_seconds) > 1:
-            self._step_seconds.popleft()  # counted from the hook's making, not from a step
+        model = self._model(preset)
+        family = model.family
+        inputs: dict[str, Any] = dict(family.arguments)
+        if family.sized:
+            inputs |= {"width": 4 * family.multiple, "height": 4 * family.multiple}
+        if family.frames_argument is not None:
+            inputs[family.frames_argument] = family.frame_step + family.frame_offset
+        pipeline = model.tasks.get(Task.TEXT)
+        if pipeline is None:
+            return
+        generator = torch.Generator("cpu").manual_seed(0)
+        pipeline(prompt="warm-up", num_inference_steps=2, generator=generator, output_type="np", **inputs)
 
 
-def _write(order: Order, generated: encode.Frames, out: Path, report: Report) -> None:
+def _write(order: Order, generated: encode.Frames, out: Path, report: Report, model: Loaded) -> None:
+    fit = model.family.fit
     if order.operation is Operation.EXTEND and order.media is not None:
-        encode.write_joined(out, order.media, generated, seconds=order.seconds, tick=report.muxed)
+        encode.write_joined(out, order.media, generated, seconds=order.seconds, tick=report.muxed, fit=fit)
         return
-    size = (order.width, order.height)
+    weights = model.preset.weights
     encode.write_clip(
-        out, generated, size=size, rate=FRAMES_PER_SECOND, seconds=order.seconds, tick=report.muxed
+        out,
+        generated,
+        size=(order.width, order.height),
+        rate=weights.file_rate or int(weights.rate),
+        seconds=order.seconds,
+        tick=report.muxed,
+        fit=fit,
     )

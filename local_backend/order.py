@@ -10,15 +10,8 @@ from typing import Any
 
 from local_backend.errors import bad_value
 from local_backend.frames import VideoFacts
-from local_backend.model import (
-    DEFAULT_GUIDANCE,
-    DEFAULT_STEPS,
-    DEFAULT_STRENGTH,
-    MODEL_ID,
-    SECONDS,
-    SIZES,
-)
-from providers.contract import Operation
+from providers.contract import MediaRole, Operation
+from providers.presets import Preset
 
 _MAX_PROMPT_CHARS = 32_000
 _MAX_SEED = 2**63 - 1
@@ -34,6 +27,7 @@ class Order:
 
     video_id: str
     attempt_id: str
+    preset: Preset
     operation: Operation
     prompt: str
     negative_prompt: str
@@ -73,18 +67,24 @@ def read_order(
     operation: Operation,
     media: Path | None,
     source: VideoFacts | None,
+    presets: Mapping[str, Preset],
 ) -> Order:
-    """Check the fields. `source` is what was found in the source video of an edit, remix or extension."""
+    """Check the fields. `source` is what was found in the source video of an edit, remix or extension.
+
+    `presets` are the models that are served, by name; the first one is taken where none is named.
+    """
     attempt_id = read_attempt_id(fields)
-    _check_model(fields.get("model"))
-    width, height = _size(fields.get("size"), operation, source)
-    seconds = _seconds(fields.get("seconds"), operation, source)
+    preset = _preset(fields.get("model"), presets)
+    _check_task(preset, operation, media)
+    width, height = _size(fields.get("size"), operation, source, preset)
+    seconds = _seconds(fields.get("seconds"), operation, source, preset)
     total = seconds
     if operation is Operation.EXTEND and source is not None:
         total = max(1, round(source.duration + seconds))
     return Order(
         video_id=video_id(attempt_id),
         attempt_id=attempt_id,
+        preset=preset,
         operation=operation,
         prompt=_prompt(fields),
         negative_prompt=_text(fields, "negative_prompt"),
@@ -93,16 +93,29 @@ def read_order(
         seconds=seconds,
         total_seconds=total,
         seed=_seed(fields.get("seed"), attempt_id),
-        steps=int(_number(fields, "num_inference_steps", DEFAULT_STEPS, 2, 100)),
-        guidance=_number(fields, "guidance_scale", DEFAULT_GUIDANCE, 1, 20),
-        strength=_number(fields, "strength", DEFAULT_STRENGTH, 0.05, 1),
+        steps=int(_number(fields, "num_inference_steps", preset.weights.steps, 2, 100)),
+        guidance=_number(fields, "guidance_scale", preset.weights.guidance, 1, 20),
+        strength=_number(fields, "strength", preset.weights.strength, 0.05, 1),
         media=media,
     )
 
 
-def _check_model(model: Any) -> None:
-    if model not in (None, "", MODEL_ID):
-        raise bad_value("model", f"This worker serves '{MODEL_ID}', not '{model}'.", code="model_not_found")
+def _preset(model: Any, presets: Mapping[str, Preset]) -> Preset:
+    if model in (None, ""):
+        return next(iter(presets.values()))
+    if not isinstance(model, str) or model not in presets:
+        served = ", ".join(presets)
+        raise bad_value("model", f"This worker serves {served}, not '{model}'.", code="model_not_found")
+    return presets[model]
+
+
+def _check_task(preset: Preset, operation: Operation, media: Path | None) -> None:
+    if operation not in preset.operations:
+        offered = ", ".join(sorted(preset.operations))
+        raise bad_value("model", f"{preset.id} cannot {operation}; it can {offered}.")
+    starts_from_image = operation is Operation.GENERATE and media is not None
+    if starts_from_image and MediaRole.FIRST_FRAME not in preset.roles:
+        raise bad_value("input_reference", f"{preset.id} makes videos from text alone, not from an image.")
 
 
 def _prompt(fields: Mapping[str, Any]) -> str:
@@ -121,27 +134,27 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _size(value: Any, operation: Operation, source: VideoFacts | None) -> tuple[int, int]:
+def _size(value: Any, operation: Operation, source: VideoFacts | None, preset: Preset) -> tuple[int, int]:
     """An extension keeps its source's pixel size; an edit without a size does too."""
     if source is not None and (operation is Operation.EXTEND or value in (None, "")):
         return source.width // 2 * 2, source.height // 2 * 2
-    size = value or SIZES[0]
-    if size not in SIZES:
-        raise bad_value("size", f"size must be one of {', '.join(SIZES)}.")
+    size = value or preset.default_size or preset.sizes[0]
+    if size not in preset.sizes:
+        raise bad_value("size", f"size must be one of {', '.join(preset.sizes)}.")
     width, height = size.split("x")
     return int(width), int(height)
 
 
-def _seconds(value: Any, operation: Operation, source: VideoFacts | None) -> int:
+def _seconds(value: Any, operation: Operation, source: VideoFacts | None, preset: Preset) -> int:
     """Whole seconds. An edit takes any length up to the longest source; its own source's length if unsaid."""
     edits = source is not None and operation is not Operation.EXTEND
     if value in (None, ""):
-        return max(1, round(source.duration)) if edits and source else int(SECONDS[0])
+        return max(1, round(source.duration)) if edits and source else int(preset.seconds[0])
     seconds = _whole(value)
     if edits and 1 <= seconds <= _MAX_SOURCE_SECONDS:
         return int(seconds)
-    if str(seconds) not in SECONDS:
-        raise bad_value("seconds", f"seconds must be one of {', '.join(SECONDS)}.")
+    if seconds not in preset.seconds:
+        raise bad_value("seconds", f"seconds must be one of {', '.join(map(str, preset.seconds))}.")
     return int(seconds)
 
 

@@ -4,7 +4,8 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from litestar.exceptions import HTTPException
 from litestar.response import File
 
 from local_backend.errors import MediaError, WorkerError, bad_value
+from local_backend.families import warnings_of
+from local_backend.folders import present
 from local_backend.forms import Form, read_form
 from local_backend.frames import VideoFacts, probe_video, read_image
 from local_backend.jobs import Job, Jobs
-from local_backend.model import DESCRIPTION, MODEL_ID, NATIVE_SIZE, SECONDS, SIZES
 from local_backend.order import read_attempt_id, read_order, video_id
 from providers.contract import Operation
+from providers.presets import Preset
 
 _LOG = logging.getLogger("local_backend")
 _POLL_MS = 250
@@ -42,7 +45,15 @@ _STARTED = int(time.time())
 Answer = Response[dict[str, Any]]
 
 
-def create_app(jobs: Jobs, work_dir: Path, token: str) -> Litestar:
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The models of this worker by name, and the folder of their weights."""
+
+    presets: Mapping[str, Preset]
+    models_dir: Path
+
+
+def create_app(jobs: Jobs, work_dir: Path, token: str, served: Served) -> Litestar:
     """The ASGI application. Without a token every caller is let in."""
 
     async def authorize(request: Request[Any, Any, Any]) -> Answer | None:
@@ -59,7 +70,7 @@ def create_app(jobs: Jobs, work_dir: Path, token: str) -> Litestar:
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,  # bounded part by part in forms.py
-        state=State({"jobs": jobs, "uploads": work_dir / "uploads"}),
+        state=State({"jobs": jobs, "uploads": work_dir / "uploads", "served": served}),
     )
 
 
@@ -86,6 +97,11 @@ def _jobs(request: Request[Any, Any, Any]) -> Jobs:
     return jobs
 
 
+def _served(request: Request[Any, Any, Any]) -> Served:
+    served: Served = request.app.state["served"]
+    return served
+
+
 def _job(request: Request[Any, Any, Any], wanted: str) -> Job:
     job = _jobs(request).find(wanted)
     if job is None:
@@ -101,30 +117,39 @@ def health(request: Request[Any, Any, Any]) -> Answer:
 
 @get("/v1/models", sync_to_thread=False)
 def models(request: Request[Any, Any, Any]) -> Answer:
-    """The one model this worker serves."""
-    return Response({"object": "list", "data": [_model(_jobs(request))]})
+    """The models this worker serves."""
+    data = [_model(request, preset) for preset in _served(request).presets.values()]
+    return Response({"object": "list", "data": data})
 
 
 @get("/v1/models/{model_id:path}", sync_to_thread=False)
 def model(request: Request[Any, Any, Any], model_id: str) -> Answer:
     """One model by its id, which contains a slash."""
-    if str(model_id).lstrip("/") != MODEL_ID:
-        raise WorkerError(404, f"This worker serves '{MODEL_ID}' only.", code="model_not_found")
-    return Response(_model(_jobs(request)))
+    presets = _served(request).presets
+    preset = presets.get(str(model_id).lstrip("/"))
+    if preset is None:
+        raise WorkerError(404, f"This worker serves {', '.join(presets)}.", code="model_not_found")
+    return Response(_model(request, preset))
 
 
-def _model(jobs: Jobs) -> dict[str, Any]:
+def _model(request: Request[Any, Any, Any], preset: Preset) -> dict[str, Any]:
+    """`state` is loaded, present (on disk) or missing (its weights have to be pulled)."""
+    engine = _jobs(request).engine
+    on_disk = "present" if present(preset, _served(request).models_dir) else "missing"
     return {
-        "id": MODEL_ID,
+        "id": preset.id,
         "object": "model",
         "created": _STARTED,
         "owned_by": "onereel",
-        "description": DESCRIPTION,
-        "native_size": NATIVE_SIZE,
-        "sizes": list(SIZES),
-        "seconds": list(SECONDS),
-        "operations": [operation.value for operation in Operation],
-        "measured": jobs.engine.measured() if jobs.engine else None,
+        "description": preset.description,
+        "state": "loaded" if engine is not None and preset.id in engine.loaded else on_disk,
+        "native_size": preset.native_size,
+        "sizes": list(preset.sizes),
+        "seconds": [str(seconds) for seconds in preset.seconds],
+        "operations": sorted(operation.value for operation in preset.operations),
+        "licence": preset.licence,
+        "commercial_limits": preset.weights.commercial_limits,
+        "measured": engine.measured() if engine is not None else None,
     }
 
 
@@ -155,7 +180,7 @@ async def _create(request: Request[Any, Any, Any], operation: Operation, part: s
             return _video(known)
         media = _media(form, operation, part)
         source = await asyncio.to_thread(_inspect, operation, media, part)
-        order = read_order(form.fields, operation, media, source)
+        order = read_order(form.fields, operation, media, source, _served(request).presets)
         return _video(jobs.submit(order))
 
 
@@ -234,7 +259,7 @@ def _body(job: Job) -> dict[str, Any]:
     return {
         "id": order.video_id,
         "object": "video",
-        "model": MODEL_ID,
+        "model": order.preset.id,
         "status": job.status,
         "progress": job.progress,
         "created_at": job.created_at,
@@ -247,6 +272,7 @@ def _body(job: Job) -> dict[str, Any]:
         "error": None if error is None else {"code": str(error[0]), "message": error[1]},
         "attempt_id": order.attempt_id,
         "seed": order.seed,
+        "warnings": list(warnings_of(order)),
         "stage": job.stage_name,
         "step": job.step_done,
         "steps": job.step_total,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from local_backend.demo.world import padded, read
 WEIGHTS: Final = Path(__file__).with_name("weights")
 STEPS: Final = 12
 GUIDANCE: Final = 4.0
+_PARTS: Final = ("text_encoder", "transformer", "refiner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +41,12 @@ class DemoPipeline:
     @classmethod
     def from_pretrained(cls, folder: Path = WEIGHTS) -> Self:
         """The weights of a folder, in float32: CPUs are slower in less, for one clip (measured)."""
-        parts = ((TextEncoder, "text_encoder"), (DemoTransformer, "transformer"), (Refiner, "refiner"))
-        return cls(*(_loaded(kind, folder / name) for kind, name in parts))
+        kinds = (TextEncoder, DemoTransformer, Refiner)
+        return cls(*(_loaded(kind, folder / name) for kind, name in zip(kinds, _PARTS, strict=True)))
 
     def save_pretrained(self, folder: Path) -> None:
         """Write the weights as float16 safetensors; they stay float32 here."""
-        for name in ("text_encoder", "transformer", "refiner"):
-            part = getattr(self, name)
+        for name, part in self.components.items():
             copy = type(part).from_config(part.config)
             copy.load_state_dict(part.state_dict())
             copy.half().save_pretrained(folder / name, safe_serialization=True)
@@ -69,6 +69,7 @@ class DemoPipeline:
         last_image: Image.Image | None = None,
         video: Sequence[Image.Image] | None = None,
         strength: float = 1.0,
+        output_type: Literal["np"] = "np",  # noqa: ARG002  (as every pipeline is called)
     ) -> Output:
         """Make the clips. `strength`, 0..1, is how much of a video is made anew."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -93,6 +94,11 @@ class DemoPipeline:
             clip = self.refiner(clip, text[1][: len(prompts)])
         frames = ((clip.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 4, 1)
         return Output(frames.float().cpu().numpy())
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """Its networks by name."""
+        return {name: getattr(self, name) for name in _PARTS}
 
     @property
     def _device(self) -> torch.device:

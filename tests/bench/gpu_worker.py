@@ -14,8 +14,11 @@ from local_backend.errors import Cancelled
 from local_backend.jobs import Job, Jobs
 from local_backend.order import Order, read_order
 from providers.contract import Operation
+from providers.presets import all_presets
 
 _WAIT_SECONDS = 120
+TINY = {"onereel/tiny-random": all_presets()["onereel/tiny-random"]}
+PRESETS = list(TINY.values())
 
 
 class _Stop:
@@ -37,8 +40,13 @@ class _Stop:
 
 def _order(attempt: str) -> Order:
     return read_order(
-        {"prompt": "a red fox", "seed": 7, "attempt_id": attempt}, Operation.GENERATE, None, None
+        {"prompt": "a red fox", "seed": 7, "attempt_id": attempt}, Operation.GENERATE, None, None, TINY
     )
+
+
+def _pictures(engine: Engine) -> Any:
+    order = _order("e")
+    return engine._denoise(engine._model(order.preset), order, _Stop())
 
 
 def _digest(path: Path) -> str:
@@ -47,7 +55,7 @@ def _digest(path: Path) -> str:
 
 def direct(folder: Path, device: str) -> dict[str, Any]:
     """The engine alone: the same seed twice, a cancel at a step, the same seed again, and a CPU engine beside it."""
-    engine = Engine(folder / "models", device, 4)
+    engine = Engine(folder / "models", device, 4, PRESETS)
     digests = []
     seconds = []
     for name in ("a", "b"):
@@ -63,8 +71,8 @@ def direct(folder: Path, device: str) -> dict[str, Any]:
         cancelled = True
     engine.generate(_order("d"), folder / "d.mp4", _Stop())
     digests.append(_digest(folder / "d.mp4"))
-    pictures = engine._denoise(_order("e"), _Stop())
-    on_cpu = Engine(folder / "models", "cpu", 4)._denoise(_order("e"), _Stop())
+    pictures = _pictures(engine)
+    on_cpu = _pictures(Engine(folder / "models", "cpu", 4, PRESETS))
     return {
         "same_bytes": len(set(digests)) == 1,
         "cancelled_at_step": stop.steps if cancelled else None,
@@ -77,7 +85,7 @@ def direct(folder: Path, device: str) -> dict[str, Any]:
 
 def through_jobs(folder: Path, device: str) -> dict[str, Any]:
     """The job thread: a cancel by DELETE, then memory that runs out in two ways, and a video after each."""
-    jobs = Jobs(folder / "work", lambda: Engine(folder / "models", device, 4), keep=600)
+    jobs = Jobs(folder / "work", lambda: Engine(folder / "models", device, 4, PRESETS), keep=600)
     jobs.start()
     first = _finished(jobs, jobs.submit(_order("first")))
     found: dict[str, Any] = {"first": first.status, "digest": _digest(first.path)}

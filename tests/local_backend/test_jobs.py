@@ -12,12 +12,14 @@ from local_backend.errors import MediaError, OutOfMemory, WorkerError
 from local_backend.jobs import Job, Jobs, Report
 from local_backend.order import Order, read_order
 from providers.contract import Operation
+from providers.presets import all_presets
 
 
 class HeldEngine:
     """Takes steps as long as `gate` is closed, then ends as `outcome` says."""
 
     slowest_step = 0.01
+    loaded: list[str] = []
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -52,7 +54,7 @@ def jobs(tmp_path: Path, engine: HeldEngine) -> Iterator[Jobs]:
 
 
 def order(name: str, media: Path | None = None) -> Order:
-    return read_order({"prompt": "x", "attempt_id": name}, Operation.GENERATE, media, None)
+    return read_order({"prompt": "x", "attempt_id": name}, Operation.GENERATE, media, None, all_presets())
 
 
 def eventually(condition: Callable[[], object]) -> None:

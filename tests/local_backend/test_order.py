@@ -1,3 +1,4 @@
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -5,18 +6,21 @@ from typing import Any
 import pytest
 
 from local_backend.errors import WorkerError
+from local_backend.families import FAMILIES
 from local_backend.frames import VideoFacts
-from local_backend.model import native_size
 from local_backend.order import Order, read_order, video_id
 from providers.contract import Operation
+from providers.presets import all_presets
 
+PRESETS = all_presets()
 SOURCE = VideoFacts(641, 361, Fraction(30), Fraction(81, 10))
 
 
 def order(
     operation: Operation = Operation.GENERATE, source: VideoFacts | None = None, **fields: Any
 ) -> Order:
-    return read_order({"prompt": "a fox", **fields}, operation, Path("x") if source else None, source)
+    media = Path("x") if source else None
+    return read_order({"prompt": "a fox", **fields}, operation, media, source, PRESETS)
 
 
 def test_omitted_values_are_made_explicit() -> None:
@@ -84,10 +88,27 @@ def test_a_bad_value_is_a_400_that_names_its_field(field: str, value: Any) -> No
 
 
 def test_the_native_size_has_the_files_aspect() -> None:
-    assert native_size(720, 1280) == (80, 144)
-    assert native_size(1280, 720) == (144, 80)
-    assert native_size(1024, 1792) == (64, 112)
+    wan = FAMILIES["wan"]
+    assert wan.native_size(720, 1280, 80 * 144) == (80, 144)
+    assert wan.native_size(1280, 720, 80 * 144) == (144, 80)
+    assert wan.native_size(720, 1280, 480 * 832) == (480, 832)
     for width, height in ((640, 360), (500, 500), (1920, 800), (16, 4000)):
-        native = native_size(width, height)
+        native = wan.native_size(width, height, 80 * 144)
         assert all(side % 16 == 0 for side in native)
         assert native[0] * native[1] <= 80 * 144
+    assert FAMILIES["demo"].native_size(1280, 720, 1024) == (32, 32)
+
+
+def test_frames_follow_the_familys_rule() -> None:
+    assert [FAMILIES["wan"].frames(seconds, Decimal(16)) for seconds in (1, 4, 5)] == [17, 65, 81]
+    assert FAMILIES["demo"].frames(4, Decimal(4)) == 16
+
+
+def test_a_model_that_is_not_served_or_cannot_do_it_is_refused() -> None:
+    with pytest.raises(WorkerError, match=r"serves onereel/tiny-random, .* not 'x'"):
+        order(model="x")
+    with pytest.raises(WorkerError, match="cannot extend; it can edit, generate, remix"):
+        order(Operation.EXTEND, SOURCE, model="local/wan2.1-1.3b")
+    text_only = {"prompt": "a fox", "model": "local/wan2.1-1.3b"}
+    with pytest.raises(WorkerError, match="from text alone"):
+        read_order(text_only, Operation.GENERATE, Path("x"), None, PRESETS)

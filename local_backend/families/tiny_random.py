@@ -1,4 +1,4 @@
-"""The tiny Wan family: seeded random weights, built once into the models folder, loaded from there ever after.
+"""onereel/tiny-random: a tiny Wan with seeded random weights, built once into the models folder.
 
 One transformer, VAE and text encoder serve text-to-video, image-to-video and video-to-video alike: the Wan 2.2
 5B layout (`expand_timesteps`), whose image-to-video replaces the first latent frame instead of adding channels.
@@ -6,7 +6,6 @@ One transformer, VAE and text encoder serve text-to-video, image-to-video and vi
 
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +13,18 @@ import torch
 from diffusers import (
     AutoencoderKLWan,
     UniPCMultistepScheduler,
-    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
-    WanVideoToVideoPipeline,
 )
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import T5TokenizerFast, UMT5Config, UMT5EncoderModel
 
-_FOLDER = "onereel--tiny-random-v1"
 _SEED = 20_260_924
 _PICTURE_GAIN = 0.5  # keeps the decoder's output inside the visible range
 _TRANSFORMER_GAIN = 2.0  # makes the prompt and the step visible in the picture
 
 
-@dataclass(frozen=True, slots=True)
-class Pipelines:
-    """Three views of the same weights, and the scheduler they share."""
-
-    text: Any
-    image: Any
-    video: Any
-    scheduler: Any
-
-
-def load(models_dir: Path, device: str) -> Pipelines:
-    """The pipelines on the device, from disk; built there first if this is the first start."""
-    folder = models_dir / _FOLDER
-    if not (folder / "model_index.json").is_file():
-        _build(folder)
-    text = WanPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True).to(device)
-    shared = {
-        name: getattr(text, name) for name in ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
-    }
-    image = WanImageToVideoPipeline(
-        **shared,
-        image_encoder=None,
-        image_processor=None,
-        expand_timesteps=True,
-    )
-    video = WanVideoToVideoPipeline(**shared)
-    for pipeline in (text, image, video):
-        pipeline.set_progress_bar_config(disable=True)
-    return Pipelines(text, image, video, shared["scheduler"])
-
-
-def _build(folder: Path) -> None:
+def build(folder: Path) -> None:
     """Write the weights beside their place, then rename: another process sees all of them or none."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
