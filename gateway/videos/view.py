@@ -35,6 +35,7 @@ _SHOWN: Final = (
     "hold_micros",
     "cost_micros",
     "cost_status",
+    "provenance",
 )
 PUBLIC_COLUMNS: Final[tuple[Column[Any], ...]] = tuple(videos.c[name] for name in _SHOWN)
 """What `public_video` reads."""
@@ -60,6 +61,7 @@ def public_video(row: Row, group: Sequence[str] = ()) -> dict[str, Any]:
         "cost": _cost(row),
         "metadata": row["metadata"] or {},
         "warnings": row["warnings"] or [],
+        "provenance": row.get("provenance"),
     }
     if row["user_ref"] is not None:
         body["user"] = row["user_ref"]
