@@ -48,7 +48,6 @@ from gateway.process import Process
 from gateway.retention import Retention
 from gateway.services import Services
 from gateway.settings import Settings
-from gateway.signing_identity import identity_of
 from gateway.storage import Storage
 from gateway.telemetry import Metrics, configure_logging
 from gateway.upstreams.health import Health
@@ -186,7 +185,6 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         health=health,
         callback_url=services.callbacks.url,
         input_url=services.inputs.url,
-        signing_identity=identity_of(settings),
         milestone=milestone,
     )
     outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)

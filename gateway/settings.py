@@ -139,25 +139,6 @@ class Media(_Section):
     workers: int = Field(default=2, ge=2)
 
 
-class Provenance(_Section):
-    """Content Credentials (C2PA). `c2pa`: which finished videos are signed, those that the local worker made or all.
-
-    `certificate_chain` and `private_key` are PEM files of the operator's own; without them an identity is made at the
-    first start. `timestamp_url` is an RFC 3161 server; without one a signature is only valid as long as its certificate.
-    """
-
-    c2pa: Literal["generated", "all", "off"] = "generated"
-    certificate_chain: Path | None = None
-    private_key: Path | None = None
-    timestamp_url: str | None = None
-
-    @model_validator(mode="after")
-    def _both(self) -> Self:
-        if (self.certificate_chain is None) != (self.private_key is None):
-            raise ValueError("certificate_chain and private_key belong together: give both or none")
-        return self
-
-
 class Retention(_Section):
     """`content_days` counts where the organization's plan names no `retention_days`."""
 
@@ -196,7 +177,6 @@ class Settings(BaseSettings):
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
     media: Media = Media()
-    provenance: Provenance = Provenance()
     retention: Retention = Retention()
     upstreams: tuple[UpstreamSpec, ...] = ()
     upstreams_from_env: bool = True  # a provider's own key variable switches it on

@@ -31,15 +31,6 @@ class Cost(Amount):
     status: Literal["held", "captured", "released"]
 
 
-class Provenance(_Answer):
-    """What a finished file says of its origin."""
-
-    c2pa: Literal["signed", "upstream", "none"] = Field(
-        description="`signed`: by this gateway. `upstream`: as the provider signed it, untouched."
-    )
-    visible_mark: bool
-
-
 class Video(BaseModel):
     """One video. Times are unix seconds."""
 
@@ -60,7 +51,6 @@ class Video(BaseModel):
     cost: Cost
     metadata: dict[str, str]
     warnings: list[str]
-    provenance: Provenance | None = Field(description="Of a completed video.")
     user: str = Field(default="", description="Only where the request named one.")
     group: list[str] = Field(
         default_factory=list, description="The ids of all videos of a request with n > 1."

@@ -46,7 +46,6 @@ _VIDEOS: Final = (
         content_bytes=bindparam("bytes"),
         content_sha256=bindparam("sha256"),
         duration_ms=bindparam("length_ms"),
-        provenance=bindparam("provenance"),
     )
 )
 _CANCELLED: Final = select(videos.c.id).where(
@@ -171,7 +170,6 @@ def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:
         "bytes": content.size,
         "sha256": content.sha256,
         "length_ms": content.duration_ms,
-        "provenance": content.provenance,
     }
 
 

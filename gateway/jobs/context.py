@@ -17,7 +17,6 @@ from gateway.jobs.pace import Paces
 from gateway.media.fetch import MediaFetcher
 from gateway.media.pool import MediaTools
 from gateway.settings import Settings
-from gateway.signing_identity import SigningIdentity
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
 from gateway.upstreams.health import Health
@@ -50,10 +49,6 @@ def no_input_url(_video_id: str, _n: int, _media_type: str, _seconds: float) -> 
     """Without a public address nobody can fetch anything."""
 
 
-def no_identity() -> None:
-    """Without an identity nothing is signed."""
-
-
 @dataclass
 class JobContext:
     """Shared by every step; holds no state of a single job."""
@@ -73,7 +68,6 @@ class JobContext:
     health: Health
     callback_url: Callable[[str], str | None] = no_callback
     input_url: InputUrl = no_input_url
-    signing_identity: Callable[[], SigningIdentity | None] = no_identity
     milestone: Milestone = no_milestone
 
     def adapter_of(self, route: Route, attempt: Any) -> Adapter:

@@ -35,7 +35,6 @@ class StoredContent:
     width: int
     height: int
     duration_ms: int | None
-    provenance: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,9 @@
-"""Copy the finished video to our storage, look at it, mark and sign it where that is due, and settle."""
+"""Copy the finished video to our storage, look at it, mark it where the plan says so, and settle."""
 
 import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection, update
@@ -15,7 +14,6 @@ from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, StoredContent
-from gateway.jobs.signing import Finished, NotSigned, sign_if_due
 from gateway.media import MediaError, MediaFacts
 from gateway.storage import StorageError
 from gateway.videos.routing import Route
@@ -32,7 +30,6 @@ _TURN_SECONDS = (1.0, 3.0)  # until a video asks again for a place among those b
 _GONE = frozenset({ErrorKind.CONTENT_EXPIRED, ErrorKind.JOB_LOST})
 """Its address has expired, or a worker was restarted before it was fetched: the next poll tells which."""
 _NOT_MARKED = "The watermark of your plan could not be put on the finished video."
-_NOT_SIGNED = "The finished video could not be signed with its Content Credentials."
 _SUFFIXES = {"video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov"}
 
 
@@ -45,7 +42,7 @@ class _NotMarked(Exception):
 
 
 async def store(ctx: JobContext, job: Job) -> None:
-    """storing: download, probe, mark, sign, put, and settle in one transaction. Every part may be done again."""
+    """storing: download, probe, mark, put, and settle in one transaction. Every part may be done again."""
     video, attempt = job.rows.video, job.rows.attempt
     request = StoredRequest.model_validate(video.request)
     route = attempt and route_of_attempt(routes_of(ctx, video), attempt)
@@ -67,23 +64,18 @@ async def store(ctx: JobContext, job: Job) -> None:
 
 async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest) -> None:
     path = ctx.work_dir / f"{job.video_id}-{job.lease.fence}.part"
-    marked, signed = path.with_suffix(".marked"), path.with_suffix(".signed")
+    marked = path.with_suffix(".marked")
     try:
         await ctx.milestone("store.begin", job.video_id)
         await _fetch(ctx, job, route, path)
         facts = await _probe(ctx, path)
         if request.watermark:
             facts = await _mark(ctx, path, marked, facts)
-        file = Finished(path, marked if request.watermark else path, facts)
-        provenance = await sign_if_due(ctx, job, route, file, signed)
-        delivered = signed if provenance["c2pa"] == "signed" else file.delivered
-        content = await _put(ctx, job, delivered, facts, provenance)
+        content = await _put(ctx, job, marked if request.watermark else path, facts)
     except ProviderError as error:
         await _not_fetched(ctx, job, error)
     except _NotMarked as error:
         await _broken(ctx, job, Failure("watermark_failed", _NOT_MARKED, notice=str(error)))
-    except NotSigned as error:
-        await _unsigned(ctx, job, error)
     except MediaError as error:
         wrong = ProviderError(ErrorKind.PROVIDER_ERROR, f"its result is not a video: {error}")
         await _broken(ctx, job, failure_of(wrong))
@@ -94,7 +86,7 @@ async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest
     else:
         await _settle(ctx, job, content, request.retention_days)
     finally:
-        await asyncio.to_thread(_remove, path, marked, signed)
+        await asyncio.to_thread(_remove, path, marked)
 
 
 async def _fetch(ctx: JobContext, job: Job, route: Route, path: Path) -> None:
@@ -128,9 +120,7 @@ async def _mark(ctx: JobContext, path: Path, marked: Path, facts: MediaFacts) ->
         raise _NotMarked(str(error)) from error
 
 
-async def _put(
-    ctx: JobContext, job: Job, path: Path, facts: MediaFacts, provenance: dict[str, Any]
-) -> StoredContent:
+async def _put(ctx: JobContext, job: Job, path: Path, facts: MediaFacts) -> StoredContent:
     job.lease.check()
     # a key per fence: a stale worker can never overwrite what its successor settled
     suffix = _SUFFIXES.get(facts.media_type, "mp4")
@@ -138,14 +128,7 @@ async def _put(
     stored = await ctx.storage.put_file(key, path, content_type=facts.media_type)
     await ctx.milestone("store.put", job.video_id)
     return StoredContent(
-        key,
-        facts.media_type,
-        stored.bytes,
-        stored.sha256,
-        facts.width,
-        facts.height,
-        facts.duration_ms,
-        provenance,
+        key, facts.media_type, stored.bytes, stored.sha256, facts.width, facts.height, facts.duration_ms
     )
 
 
@@ -204,15 +187,6 @@ async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
         await try_later(ctx, job, min(delay, 60.0))
     else:
         await _broken(ctx, job, failure_of(error))
-
-
-async def _unsigned(ctx: JobContext, job: Job, error: NotSigned) -> None:
-    """Never delivered without what it must carry. It waits for a time-stamping server that is away."""
-    log.warning("not_signed", video_id=job.video_id, error=str(error))
-    if ctx.settings.provenance.timestamp_url is not None:
-        await try_later(ctx, job)
-    else:
-        await _broken(ctx, job, Failure("signing_failed", _NOT_SIGNED, notice=str(error)))
 
 
 async def _broken(ctx: JobContext, job: Job, failure: Failure) -> None:

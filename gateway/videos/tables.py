@@ -48,7 +48,6 @@ videos = Table(
     Column("content_bytes", BigInteger),
     Column("content_sha256", String(64)),
     Column("duration_ms", BigInteger),
-    Column("provenance", JSON),  # of the finished file: see gateway.jobs.signing
     Index("ix_videos_project_id_id", "project_id", "id"),
     Index(
         "ix_videos_completed_at_organization_id",

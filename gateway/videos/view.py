@@ -35,7 +35,6 @@ _SHOWN: Final = (
     "hold_micros",
     "cost_micros",
     "cost_status",
-    "provenance",
 )
 PUBLIC_COLUMNS: Final[tuple[Column[Any], ...]] = tuple(videos.c[name] for name in _SHOWN)
 """What `public_video` reads."""
@@ -61,7 +60,6 @@ def public_video(row: Row, group: Sequence[str] = ()) -> dict[str, Any]:
         "cost": _cost(row),
         "metadata": row["metadata"] or {},
         "warnings": row["warnings"] or [],
-        "provenance": row.get("provenance"),
     }
     if row["user_ref"] is not None:
         body["user"] = row["user_ref"]
