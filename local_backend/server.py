@@ -15,7 +15,6 @@ from litestar.exceptions import HTTPException
 from litestar.response import File
 
 from local_backend.errors import MediaError, WorkerError, bad_value
-from local_backend.families import warnings_of
 from local_backend.folders import present
 from local_backend.forms import Form, read_form
 from local_backend.frames import VideoFacts, probe_video, read_image
@@ -272,7 +271,6 @@ def _body(job: Job) -> dict[str, Any]:
         "error": None if error is None else {"code": str(error[0]), "message": error[1]},
         "attempt_id": order.attempt_id,
         "seed": order.seed,
-        "warnings": list(warnings_of(order)),
         "stage": job.stage_name,
         "step": job.step_done,
         "steps": job.step_total,

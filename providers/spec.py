@@ -24,6 +24,7 @@ from pydantic import (
 from providers.contract import MediaRole, Operation, SubmitSafety
 from providers.lengths import lengths
 from providers.price_rows import Confidence, PriceRow, check_rows
+from providers.prompt_world import PromptWorld
 from providers.sizes import AspectRatio, Resolution, sizes_of, words_of
 from providers.urls import origin
 
@@ -66,7 +67,8 @@ class ModelSpec(BaseModel):
     resolution, where it is shorter than at others. `regions` empty means everywhere.
     `wire` is how the upstream spells a field of the request, where its models differ: our word = its word, false = it
     has none. `provider_options` are those that a client may send; None means any where a video costs its client nothing,
-    and none where it is priced: an option may make the upstream do more than the price says.
+    and none where it is priced: an option may make the upstream do more than the price says. `prompt_world` is for a
+    model that knows only a few words.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,6 +123,7 @@ class ModelSpec(BaseModel):
     as_of: date | None = None
     confidence: Confidence | None = None
     warnings: tuple[str, ...] = ()
+    prompt_world: PromptWorld | None = None
 
     @model_validator(mode="before")
     @classmethod

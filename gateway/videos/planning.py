@@ -189,7 +189,7 @@ class Planner:
             warnings=(
                 *fee_warning(principal.plan),
                 *(text for model in models for text in self._catalogue.warnings(model)),
-                *warnings_of(usable, size, media),
+                *warnings_of(usable, body.prompt, size, media),
             ),
             source_video_id=source_video_id,
             pinned_attempt_id=pinned_attempt_id,

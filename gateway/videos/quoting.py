@@ -139,10 +139,12 @@ def check_max_cost(max_cost: Decimal | None, price: Price, n: int) -> None:
         )
 
 
-def warnings_of(routes: Sequence[Route], size: str, media: Sequence[Accepted]) -> list[str]:
+def warnings_of(routes: Sequence[Route], prompt: str, size: str, media: Sequence[Accepted]) -> list[str]:
     """Say what the client might not expect of the result, or of the bill."""
     route = routes[0]
     warnings = list(route.spec.warnings)
+    if route.spec.prompt_world is not None:
+        warnings += route.spec.prompt_world.warnings(prompt)
     warnings += [
         f"What the moderation of '{each.upstream.name}' refuses is charged all the same."
         for each in routes

@@ -26,7 +26,7 @@ class Batches:
         self.generator = torch.Generator().manual_seed(seed)
         scenes = trained_on()
         self._which = indices(scenes)
-        self._tokens = torch.tensor([padded(read(scene.caption).tokens) for scene in scenes])
+        self._tokens = torch.tensor([padded(read(scene.caption)) for scene in scenes])
 
     def draw(self, progress: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """One batch; `progress`, 0..1, of the whole training."""

@@ -26,7 +26,7 @@ def errors(model: Any, seed: int = 5) -> dict[str, float]:
     """Mean squared error of the prediction for held-out scenes by noise level, and at pure noise with a wrong prompt."""
     scenes = held_out()[:48]
     clips = render(indices(scenes), torch.Generator().manual_seed(seed))
-    tokens = torch.tensor([padded(read(scene.caption).tokens) for scene in scenes])
+    tokens = torch.tensor([padded(read(scene.caption)) for scene in scenes])
     found = {}
     for name, level, words in (
         ("mse_1", 1.0, tokens),

@@ -106,7 +106,7 @@ class DemoPipeline:
 
     def _text(self, prompts: list[str]) -> tuple[Tensor, ...]:
         """What the text encoder makes of the prompts and, after them, of as many empty ones."""
-        tokens = [padded(read(each).tokens) for each in prompts] + [padded(())] * len(prompts)
+        tokens = [padded(read(each)) for each in prompts] + [padded(())] * len(prompts)
         found: tuple[Tensor, ...] = self.text_encoder(torch.tensor(tokens, device=self._device))
         return found
 

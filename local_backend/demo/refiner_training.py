@@ -32,7 +32,7 @@ class RefinerTraining:
         self.generator = torch.Generator().manual_seed(seed + 3)
         scenes = trained_on()
         self._which = indices(scenes)
-        self._tokens = torch.tensor([padded(read(scene.caption).tokens) for scene in scenes])
+        self._tokens = torch.tensor([padded(read(scene.caption)) for scene in scenes])
         self.total_steps = total_steps
         self.step = 0
         self.seconds = 0.0

@@ -76,46 +76,19 @@ def trained_on() -> list[Scene]:
     return [scene for scene in scenes() if scene not in left_out]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """A prompt as the model takes it: token ids, at most MAX_TOKENS; what the client should be told of it."""
-
-    tokens: tuple[int, ...]
-    warnings: tuple[str, ...]
+def known_words() -> frozenset[str]:
+    """Every word that makes a difference or may be said without one."""
+    return frozenset({*VOCABULARY[2:], *_SAME, *_SILENT})
 
 
-def read(prompt: str) -> Reading:
-    """Keep the words that the model knows, in their order; say which ones it does not know and what is missing."""
+def read(prompt: str) -> tuple[int, ...]:
+    """Token ids of the words that the model knows, in their order, at most MAX_TOKENS."""
     heard = [_SAME.get(word, word) for word in re.findall(r"[^\W\d_]+", prompt.lower())]
     known = [word for word in heard if word in VOCABULARY]
-    strange = list(dict.fromkeys(word for word in heard if word not in VOCABULARY and word not in _SILENT))
     says_something = any(word not in ("a", "over", "background") for word in known)
-    tokens = tuple(VOCABULARY.index(word) for word in known[:MAX_TOKENS] if says_something)
-    return Reading(tokens, tuple(_warnings(known, strange)))
+    return tuple(VOCABULARY.index(word) for word in known[:MAX_TOKENS] if says_something)
 
 
 def padded(tokens: tuple[int, ...]) -> list[int]:
     """Token ids as the text encoder takes them, MAX_TOKENS of them; no word at all is the null prompt."""
     return [*(tokens or (_NULL,)), *([0] * MAX_TOKENS)][:MAX_TOKENS]
-
-
-def _warnings(known: list[str], strange: list[str]) -> list[str]:
-    found = []
-    if strange:
-        listed = ", ".join(f"'{word}'" for word in strange[:8]) + (" ..." if len(strange) > 8 else "")
-        found.append(
-            f"The demo model does not know {listed} and left it out: it only knows sentences such as"
-            f" '{Scene('red', 'circle', 'moves left', 'blue').caption}'."
-        )
-    missing = [
-        name
-        for name, words in (
-            ("a shape (circle, square, triangle)", SHAPES),
-            (f"its colour ({', '.join(COLOURS)})", COLOURS),
-            ("a motion (moves left, right, up or down, grows, shrinks)", ("moves", "grows", "shrinks")),
-        )
-        if not set(words) & set(known)
-    ]
-    if missing:
-        found.append(f"The prompt does not say {' or '.join(missing)}; the demo model chose at random.")
-    return found

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local_backend.demo.world import read
 from local_backend.families.family import Family, Task
 
 
@@ -16,10 +15,6 @@ def _load(folder: Path, **_: Any) -> Any:
 
 def _tasks(pipeline: Any) -> Mapping[Task, Any]:
     return dict.fromkeys(Task, pipeline)
-
-
-def _warnings(prompt: str) -> tuple[str, ...]:
-    return read(prompt).warnings
 
 
 FAMILY = Family(
@@ -36,5 +31,4 @@ FAMILY = Family(
     sized=False,
     fit="pad",
     load=_load,
-    warnings=_warnings,
 )

@@ -45,7 +45,6 @@ class Family:
     fit: Fit = "crop"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     load: Callable[..., Any] | None = None
-    warnings: Callable[[str], tuple[str, ...]] | None = None
 
     def frames(self, seconds: Decimal | int, rate: Decimal) -> int:
         """How many frames to make for so many seconds at the native rate: never fewer than that."""

@@ -247,7 +247,7 @@ def test_no_other_end_costs_anything(fake: FakeUpstream) -> None:
         )
         return fee_of(video, attempt, code, kind)
 
-    assert warnings_of(routes(spec), "1280x720", []) == [
+    assert warnings_of(routes(spec), "a fox", "1280x720", []) == [
         "What the moderation of 'acme' refuses is charged all the same."
     ]
     assert fee("moderation_blocked", ErrorKind.MODERATION_BLOCKED) == 4 * PRICE
