@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo demo-providers serve test check format sdk conformance chaos chaos-short bench bench-gpu lock migration clean
+.PHONY: help install install-gateway demo demo-providers serve test check format gate sdk conformance chaos chaos-short bench bench-gpu lock migration clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ check: install ## format, lint, types, import contracts, architecture
 format: install ## rewrite in the project's format
 	@$(BIN)/ruff format $(CHECKED)
 	@$(BIN)/ruff check --fix $(CHECKED)
+
+gate: install ## the demo model judged on 100 scenes it was not trained on
+	@$(BIN)/python -m tests.local_backend.demo.gate
 
 sdk: install ## every method of six OpenAI SDK versions, each run to completed
 	@$(BIN)/python -m tests.sdk.run

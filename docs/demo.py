@@ -13,11 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import av
+import numpy as np
 import openai
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-PROMPT = "a lighthouse at dusk, waves rolling in"
+from local_backend.demo.judge import judge
+
+PROMPT = "a red circle moves left over a blue background"
 ADMIN_KEY = "demo-operator-key-0123456789abcdef"
 console = Console(stderr=True)
 
@@ -104,6 +108,17 @@ def make_video(client: openai.OpenAI, out: Path) -> openai.types.Video:
     return video
 
 
+def seen(path: Path) -> str:
+    """What the file shows, read from every sixth frame, made small."""
+    with av.open(str(path)) as container:
+        frames = [
+            frame.reformat(width=90, height=160, format="rgb24").to_ndarray()
+            for index, frame in enumerate(container.decode(video=0))
+            if index % 6 == 0
+        ]
+    return judge(np.stack(frames) / 255).caption
+
+
 def main() -> None:
     """Print what came out: path, duration, size, price and time."""
     warnings.simplefilter("ignore", DeprecationWarning)  # the SDK warns that OpenAI's own server is gone
@@ -111,14 +126,13 @@ def main() -> None:
     out = Path("out") / "demo.mp4"
     out.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="onereel-demo-") as folder:
-        console.print(
-            "starting onereel with its local worker (a tiny diffusion pipeline on this machine) ..."
-        )
+        console.print("starting onereel with its local worker (a small diffusion model on this machine) ...")
         with server(Path(folder)) as base_url:
             client = openai.OpenAI(base_url=f"{base_url}/v1", api_key=make_key(base_url))
             console.print(f'client.videos.create(prompt="{PROMPT}")')
             video = make_video(client, out)
     cost = (video.model_extra or {})["cost"]
+    print(f"a judge that sees only the pixels says: {seen(out)}")
     print(f"{out}  {video.seconds} s  {video.size}  {out.stat().st_size / 1e6:.2f} MB")
     print(
         f"model {video.model}, price ${cost['amount']} ({cost['status']}), {time.monotonic() - started:.1f} s in all"

@@ -55,7 +55,7 @@ class Routing(_Section):
 class Local(_Section):
     """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed.
 
-    `models` are names of docs/local-backend.md; the first is loaded at the start, the others when asked for.
+    `models` are names of docs/local-backend.md: what it serves; the first is loaded at the start, the others when asked for.
     `memory_bytes` bounds the weights that are in memory at once.
     """
 

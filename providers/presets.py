@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from providers.spec import ModelSpec
 
-DEFAULT_MODEL: Final = "onereel/tiny-random"
+DEFAULT_MODEL: Final = "onereel/demo"
 
 _FILE: Final = "local_models.toml"
 

@@ -18,7 +18,7 @@ from tests.server import MODEL, Server
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The Sora API is scheduled:DeprecationWarning"),
 ]
-LOCAL = "onereel/tiny-random"
+LOCAL = "onereel/demo"
 SIZE = "720x1280"
 
 

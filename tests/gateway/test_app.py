@@ -393,5 +393,5 @@ def test_the_workers_model_is_offered_before_there_is_a_worker(tmp_path):
     local = {"enabled": True, "python": str(tmp_path / "no-such-python")}
     with live(settings_for(tmp_path, local=local)) as gateway, gateway.client() as client:
         assert client.get("/health/ready").status_code == 200
-        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["onereel/tiny-random"]
+        assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["onereel/demo"]
         assert client.post("/v1/videos", json=GOOD).json()["status"] == "queued"

@@ -169,14 +169,15 @@ async def test_the_model_is_offered_before_any_worker_runs(settings: Settings) -
     (model,) = upstream.models
     assert upstream.options == {"dialect": "local"}
     assert (model.id, model.size_when_omitted, str(model.seconds_when_omitted)) == (
-        "onereel/tiny-random",
+        "onereel/demo",
         "720x1280",
         "4",
     )
-    assert model.native_size == "80x144"
+    assert model.native_size == "128x128"
     assert model.operations == frozenset(Operation)
-    assert "random" in model.description
-    assert "random" in model.warnings[0]
+    assert "small world" in model.description
+    assert "128x128" in model.warnings[0]
+    assert model.prompt_world is not None
     assert model.price_per_second_usd == 0
     await worker.stop()
 

@@ -32,6 +32,7 @@ def start_worker(
         "local_backend",
         f"--models-dir={models}",
         f"--work-dir={work}",
+        f"--models={MODEL},onereel/demo",
         *options,
     ]
     process = subprocess.Popen(

@@ -105,7 +105,7 @@ def test_frames_follow_the_familys_rule() -> None:
 
 
 def test_a_model_that_is_not_served_or_cannot_do_it_is_refused() -> None:
-    with pytest.raises(WorkerError, match=r"serves onereel/tiny-random, .* not 'x'"):
+    with pytest.raises(WorkerError, match=r"serves onereel/demo, .* not 'x'"):
         order(model="x")
     with pytest.raises(WorkerError, match="cannot extend; it can edit, generate, remix"):
         order(Operation.EXTEND, SOURCE, model="local/wan2.1-1.3b")

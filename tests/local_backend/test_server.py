@@ -6,9 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
+import numpy as np
 import pytest
 
+from local_backend.demo.judge import judge
+from local_backend.demo.world import held_out
 from tests.local_backend.conftest import MODEL, facts
 
 STAGES = ["load", "encode", "denoise", "decode", "mux"]
@@ -115,14 +119,31 @@ def test_an_edit_and_an_extension_of_an_uploaded_video(
 
 
 def test_the_model_says_what_it_is(worker: httpx.Client) -> None:
-    (model,) = worker.get("/models").json()["data"]
-    assert model["id"] == MODEL
+    model, other = worker.get("/models").json()["data"]
+    assert (model["id"], other["id"]) == (MODEL, "onereel/demo")
+    assert model["state"] == "loaded"
     assert "random weights" in model["description"]
     assert model["sizes"] == ["720x1280", "1280x720", "1024x1792", "1792x1024"]
     assert (model["seconds"], model["native_size"]) == (["4"], "80x144")
     assert sorted(model["operations"]) == ["edit", "extend", "generate", "remix"]
     assert set(worker.get(f"/models/{MODEL}").json()["measured"]) >= {"load_seconds", "step_seconds"}
     assert worker.get("/models/onereel/other").status_code == 404
+
+
+def test_the_model_asked_for_is_loaded_and_shows_what_the_prompt_says(
+    worker: httpx.Client, tmp_path: Path
+) -> None:
+    scene = held_out()[0]
+    video = submit(worker, model="onereel/demo", prompt=scene.caption, seed=1, seconds="4", size="720x1280")
+    path = result(worker, video, tmp_path / "a.mp4")
+    assert facts(path) == (720, 1280, 24, 4)
+    with av.open(str(path)) as container:
+        shown = [
+            frame.reformat(width=90, height=160, format="rgb24").to_ndarray()
+            for frame in container.decode(video=0)
+        ]
+    assert judge(np.stack(shown[::6]) / 255) == scene
+    assert worker.get("/models/onereel/demo").json()["state"] == "loaded"
 
 
 @pytest.mark.parametrize("headers", [{"authorization": ""}, {"authorization": "Bearer wrong"}])

@@ -8,7 +8,18 @@ import torch
 
 from local_backend.demo.judge import judge
 from local_backend.demo.render import indices, render
-from local_backend.demo.world import MAX_TOKENS, VOCABULARY, Scene, held_out, padded, read, scenes, trained_on
+from local_backend.demo.world import (
+    MAX_TOKENS,
+    VOCABULARY,
+    Scene,
+    held_out,
+    known_words,
+    padded,
+    read,
+    scenes,
+    trained_on,
+)
+from providers.presets import all_presets
 
 
 def clips(wanted: list[Scene], scale: int = 1) -> np.ndarray:
@@ -79,3 +90,15 @@ def test_words_from_outside_its_world_are_left_out() -> None:
 def test_no_prompt_is_too_long_for_the_text_encoder() -> None:
     assert len(padded(read("a red circle " * 50))) == MAX_TOKENS
     assert len(padded(read("..."))) == MAX_TOKENS
+
+
+def test_the_gateway_warns_of_exactly_the_words_that_the_model_leaves_out() -> None:
+    world = all_presets()["onereel/demo"].prompt_world
+    assert world is not None
+    assert world.words == known_words()
+    assert not list(world.warnings(world.example))
+    assert not any(list(world.warnings(scene.caption)) for scene in scenes())
+    unknown, missing = world.warnings("A lighthouse at dusk")
+    assert "does not know 'lighthouse', 'at', 'dusk'" in unknown
+    assert world.example in unknown
+    assert missing.startswith("The prompt does not say a shape, its colour")
