@@ -43,6 +43,7 @@ from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
 from gateway.local_worker import LocalWorker, wanted
 from gateway.media.fetch import MediaFetcher
+from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
 from gateway.process import Process
 from gateway.retention import Retention
@@ -183,6 +184,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         work_dir=work_dir,
         paces=Paces(clock.monotonic),
         health=health,
+        identity=SigningIdentity(settings) if settings.provenance.c2pa != "off" else None,
         callback_url=services.callbacks.url,
         input_url=services.inputs.url,
         milestone=milestone,

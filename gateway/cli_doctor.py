@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
@@ -22,6 +22,9 @@ from gateway.clock import Clock
 from gateway.db import now_ms
 from gateway.db_open import open_database
 from gateway.lock import running_server
+from gateway.media.identity import IDENTITY_FILE, SigningIdentity
+from gateway.media.invisible import PlugInError
+from gateway.media.invisible import load as load_plug_in
 from gateway.migrate import HEAD, current_revision
 from gateway.settings import Settings
 from gateway.storage import Storage
@@ -102,6 +105,8 @@ def _sharing(settings: Settings) -> list[Finding]:
         own.append(("files lie", "ONEREEL_STORAGE_URL"))
     if not settings.security.encryption_keys:
         own.append(("the encryption key lies", "ONEREEL_SECURITY__ENCRYPTION_KEYS"))
+    if settings.provenance.c2pa != "off" and settings.provenance.certificates is None:
+        own.append(("the C2PA identity lies", "ONEREEL_PROVENANCE__CERTIFICATES and __PRIVATE_KEY"))
     return [
         Finding(
             "warn",
@@ -197,6 +202,33 @@ def _media(_settings: Settings) -> list[Finding]:
     return [Finding("ok", f"PyAV {av.__version__} with every codec needed")]
 
 
+def _provenance(settings: Settings) -> list[Finding]:
+    found = _plug_in(settings.provenance.invisible)
+    if settings.provenance.c2pa == "off":
+        return [Finding("ok", "C2PA is off: nothing is signed"), *found]
+    if settings.provenance.certificates is None and not (settings.data_dir / IDENTITY_FILE).exists():
+        return [Finding("ok", "C2PA identity, made at the first start"), *found]
+    signing = SigningIdentity(settings)
+    identity = signing.loaded
+    root = f"; root {identity.fingerprint[:16]}... in {signing.root_path}" if signing.root_path else ""
+    level: Level = "ok" if identity.expires - datetime.now(UTC) > timedelta(days=30) else "warn"
+    text = f"C2PA signs as {identity.subject} ({identity.algorithm}) until {identity.expires:%Y-%m-%d}{root}"
+    return [
+        Finding(level, text, "renew the certificates; without a timestamp their end ends what they signed"),
+        *found,
+    ]
+
+
+def _plug_in(name: str | None) -> list[Finding]:
+    if name is None:
+        return []
+    try:
+        load_plug_in(name, b"")
+    except PlugInError as error:
+        return [Finding("fail", str(error), "install the package beside onereel, or correct the name")]
+    return [Finding("ok", f"invisible mark by {name}")]
+
+
 def _local_worker(settings: Settings) -> list[Finding]:
     if settings.local.enabled is False:
         return [Finding("ok", "switched off (local.enabled)")]
@@ -249,6 +281,7 @@ _EXAMINATIONS: Final[dict[str, Examination]] = {
     "database": _database,
     "storage": _storage,
     "media": _media,
+    "provenance": _provenance,
     "local worker": _local_worker,
     "server": _server,
     "clock": _clock,

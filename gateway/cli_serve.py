@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from gateway.app import create_app
 from gateway.cli_terminal import CommandError, say
+from gateway.media.identity import IdentityError, SigningIdentity
 from gateway.lock import DataLock, RunningServer, running_server
 from gateway.settings import Settings
 from providers.http import HttpDoor
@@ -45,6 +46,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. CommandError if an upstream is configured wrongly, the data directory is taken or
     the address cannot be bound."""
     _check_upstreams(settings)
+    _check_identity(settings)
     lock = _take_lock(settings)
     with contextlib.closing(_bind(settings.host, settings.port)) as listener:
         url = _url(settings.host, listener.getsockname()[1])
@@ -95,6 +97,16 @@ def _check_upstreams(settings: Settings) -> None:
             raise CommandError(
                 f"{error}. Correct it in onereel.toml, or the variable that switches the upstream on."
             ) from None
+
+
+def _check_identity(settings: Settings) -> None:
+    """CommandError for configured certificates that no claim could be signed with."""
+    if settings.provenance.c2pa == "off" or settings.provenance.certificates is None:
+        return
+    try:
+        _ = SigningIdentity(settings).loaded
+    except IdentityError as error:
+        raise CommandError(f"{error}.") from None
 
 
 def _spare_the_collector() -> None:

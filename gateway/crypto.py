@@ -80,18 +80,18 @@ def open_secret_box(settings: Settings) -> SecretBox:
 
 def _file_keys(path: Path) -> list[str]:
     if not path.exists():
-        _make_key_file(path)
+        make_file_once(path, new_key().encode() + b"\n")
     return path.read_text(encoding="ascii").split()
 
 
-def _make_key_file(path: Path) -> None:
-    """Whole or not at all, and only once, however many processes start together."""
+def make_file_once(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Whole or not at all, and only once, however many processes start together: a file that is there stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(new_key().encode() + b"\n")
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         try:

@@ -139,6 +139,26 @@ class Media(_Section):
     workers: int = Field(default=2, ge=2)
 
 
+class Provenance(_Section):
+    """What a file says of its origin. `c2pa` names the videos that get a signed claim: those that our own workers
+    make, all, or none. `certificates` (leaf first) and `private_key` are PEM, or the path of such a file, and take the
+    place of the identity made at the first start; `timestamp_url` is an RFC 3161 server. `invisible` is a plug-in,
+    "package.module:factory" (see `gateway.media.invisible`), for what our own workers make."""
+
+    c2pa: Literal["generated", "all", "off"] = "generated"
+    certificates: str | None = None
+    private_key: SecretStr | None = None
+    timestamp_url: str | None = Field(default=None, pattern=r"^https?://")
+    invisible: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.certificates is None) != (self.private_key is None):
+            missing = "private_key" if self.private_key is None else "certificates"
+            raise ValueError(f"provenance.{missing} is missing: certificates and private_key belong together")
+        return self
+
+
 class Retention(_Section):
     """`content_days` counts where the organization's plan names no `retention_days`."""
 
@@ -177,6 +197,7 @@ class Settings(BaseSettings):
     metrics: Metrics = Metrics()
     limits: Limits = Limits()
     media: Media = Media()
+    provenance: Provenance = Provenance()
     retention: Retention = Retention()
     upstreams: tuple[UpstreamSpec, ...] = ()
     upstreams_from_env: bool = True  # a provider's own key variable switches it on

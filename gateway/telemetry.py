@@ -124,6 +124,9 @@ class Metrics:
         self._failovers = self._counter(
             "onereel_failovers", "Videos that left an upstream for another.", "upstream", "reason"
         )
+        self._signatures = self._counter(
+            "onereel_signatures", "Claims of origin (C2PA) put into videos; failed is tried again.", "outcome"
+        )
         self._pauses = self._counter(
             "onereel_upstream_pauses",
             "Pauses for a refused credential or missing funds.",
@@ -172,6 +175,10 @@ class Metrics:
     def failover(self, upstream: str, reason: str) -> None:
         """Count a video that an upstream surely did not take, or could not make, and that goes to another."""
         self._failovers.labels(upstream, reason).inc()
+
+    def signed(self, outcome: Literal["signed", "failed"]) -> None:
+        """Count a video that was signed, or that waits because it could not be."""
+        self._signatures.labels(outcome).inc()
 
     def upstream_paused(self, upstream: str, reason: str) -> None:
         """Count a pause that this process began."""

@@ -31,6 +31,14 @@ class Cost(Amount):
     status: Literal["held", "captured", "released"]
 
 
+class Origin(_Answer):
+    """What the file says of its origin. `c2pa`: signed by this server, by the upstream that made it, or by nobody."""
+
+    c2pa: Literal["signed", "upstream", "none"]
+    visible_mark: bool
+    invisible_mark: bool
+
+
 class Video(BaseModel):
     """One video. Times are unix seconds."""
 
@@ -49,6 +57,7 @@ class Video(BaseModel):
     error: VideoError | None
     operation: Literal["generate", "remix", "edit", "extend"]
     cost: Cost
+    provenance: Origin | None = Field(description="Null until the file is there.")
     metadata: dict[str, str]
     warnings: list[str]
     user: str = Field(default="", description="Only where the request named one.")

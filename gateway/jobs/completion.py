@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, bindparam, case, delete, select, update
+from sqlalchemy import JSON, BigInteger, Connection, bindparam, case, delete, select, update
 
 from billing.entries import entry_id
 from billing.ledger import Capture, capture_many
@@ -46,6 +46,7 @@ _VIDEOS: Final = (
         content_bytes=bindparam("bytes"),
         content_sha256=bindparam("sha256"),
         duration_ms=bindparam("length_ms"),
+        provenance=bindparam("origin", type_=JSON),
     )
 )
 _CANCELLED: Final = select(videos.c.id).where(
@@ -170,6 +171,7 @@ def _columns(item: Completion, charge: Charge, now: int) -> dict[str, Any]:
         "bytes": content.size,
         "sha256": content.sha256,
         "length_ms": content.duration_ms,
+        "origin": content.provenance,
     }
 
 

@@ -15,6 +15,7 @@ from gateway.events import Hints
 from gateway.jobs.claims import Lease, Loaded
 from gateway.jobs.pace import Paces
 from gateway.media.fetch import MediaFetcher
+from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
@@ -66,6 +67,7 @@ class JobContext:
     work_dir: Path
     paces: Paces
     health: Health
+    identity: SigningIdentity | None = None  # None where nothing is to be signed
     callback_url: Callable[[str], str | None] = no_callback
     input_url: InputUrl = no_input_url
     milestone: Milestone = no_milestone

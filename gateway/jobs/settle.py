@@ -35,6 +35,7 @@ class StoredContent:
     width: int
     height: int
     duration_ms: int | None
+    provenance: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

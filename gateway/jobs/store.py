@@ -1,4 +1,4 @@
-"""Copy the finished video to our storage, look at it, mark it where the plan says so, and settle."""
+"""Copy the finished video to our storage, look at it, mark and sign it where that is asked for, and settle."""
 
 import asyncio
 import random
@@ -12,9 +12,18 @@ from gateway.jobs.claims import hand_on
 from gateway.jobs.completion import CancelledMeanwhile, Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, try_later
+from gateway.jobs.provenance import (
+    Finish,
+    Finished,
+    NotMarked,
+    NotSigned,
+    finish_file,
+    finish_of,
+    sign_later,
+)
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, StoredContent
-from gateway.media import MediaError, MediaFacts
+from gateway.media import MediaError, MediaFacts, SigningError
 from gateway.storage import StorageError
 from gateway.videos.routing import Route
 from gateway.videos.states import State
@@ -29,7 +38,8 @@ BROKEN_AFTER = 3
 _TURN_SECONDS = (1.0, 3.0)  # until a video asks again for a place among those being marked
 _GONE = frozenset({ErrorKind.CONTENT_EXPIRED, ErrorKind.JOB_LOST})
 """Its address has expired, or a worker was restarted before it was fetched: the next poll tells which."""
-_NOT_MARKED = "The watermark of your plan could not be put on the finished video."
+_NOT_MARKED = "The watermark could not be put on the finished video."
+_NOT_SIGNED = "The statement of its origin (C2PA) could not be put into the finished video."
 _SUFFIXES = {"video/mp4": "mp4", "video/webm": "webm", "video/quicktime": "mov"}
 
 
@@ -37,12 +47,8 @@ CANCELLED = Failure("cancelled", "The video was cancelled.", attempt_state="comp
 """The upstream has delivered, the client does not want it any more."""
 
 
-class _NotMarked(Exception):
-    """It must not be delivered: the plan asks for a mark."""
-
-
 async def store(ctx: JobContext, job: Job) -> None:
-    """storing: download, probe, mark, put, and settle in one transaction. Every part may be done again."""
+    """storing: download, probe, mark, sign, put, and settle in one transaction. Every part may be done again."""
     video, attempt = job.rows.video, job.rows.attempt
     request = StoredRequest.model_validate(video.request)
     route = attempt and route_of_attempt(routes_of(ctx, video), attempt)
@@ -51,31 +57,40 @@ async def store(ctx: JobContext, job: Job) -> None:
     elif video.cancel_requested:
         await fail_video(ctx, job, CANCELLED)
     elif video.deadline <= ctx.clock.now_ms():
-        await fail_video(ctx, job, Failure("expired", "The finished video could not be fetched in time."))
-    elif request.watermark:
-        with ctx.media.mark_turn() as granted:
-            if granted:
-                await _store(ctx, job, route, request)
-            else:  # it waits as a row: marks must not take the places of jobs that need none
-                await try_later(ctx, job, random.uniform(*_TURN_SECONDS), counted=False)  # noqa: S311  (spread)
+        await fail_video(ctx, job, Failure("expired", "The finished video could not be stored in time."))
     else:
-        await _store(ctx, job, route, request)
+        finish = finish_of(ctx.settings.provenance, ctx.settings.media.watermark_text, route, request)
+        await _store_in_turn(ctx, job, route, request, finish)
 
 
-async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest) -> None:
+async def _store_in_turn(
+    ctx: JobContext, job: Job, route: Route, request: StoredRequest, finish: Finish
+) -> None:
+    if not finish.marks:
+        await _store(ctx, job, route, request, finish)
+        return
+    with ctx.media.mark_turn() as granted:
+        if granted:
+            await _store(ctx, job, route, request, finish)
+        else:  # it waits as a row: marks must not take the places of jobs that need none
+            await try_later(ctx, job, random.uniform(*_TURN_SECONDS), counted=False)  # noqa: S311  (spread)
+
+
+async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest, finish: Finish) -> None:
     path = ctx.work_dir / f"{job.video_id}-{job.lease.fence}.part"
-    marked = path.with_suffix(".marked")
     try:
         await ctx.milestone("store.begin", job.video_id)
         await _fetch(ctx, job, route, path)
         facts = await _probe(ctx, path)
-        if request.watermark:
-            facts = await _mark(ctx, path, marked, facts)
-        content = await _put(ctx, job, marked if request.watermark else path, facts)
+        content = await _put(ctx, job, await finish_file(ctx, job, route, path, facts, finish))
     except ProviderError as error:
         await _not_fetched(ctx, job, error)
-    except _NotMarked as error:
+    except NotMarked as error:
         await _broken(ctx, job, Failure("watermark_failed", _NOT_MARKED, notice=str(error)))
+    except NotSigned as error:
+        await _broken(ctx, job, Failure("provenance_failed", _NOT_SIGNED, notice=str(error)))
+    except SigningError as error:
+        await sign_later(ctx, job, error)
     except MediaError as error:
         wrong = ProviderError(ErrorKind.PROVIDER_ERROR, f"its result is not a video: {error}")
         await _broken(ctx, job, failure_of(wrong))
@@ -86,7 +101,7 @@ async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest
     else:
         await _settle(ctx, job, content, request.retention_days)
     finally:
-        await asyncio.to_thread(_remove, path, marked)
+        await asyncio.to_thread(_remove, path)
 
 
 async def _fetch(ctx: JobContext, job: Job, route: Route, path: Path) -> None:
@@ -111,30 +126,29 @@ async def _probe(ctx: JobContext, path: Path) -> MediaFacts:
     return facts
 
 
-async def _mark(ctx: JobContext, path: Path, marked: Path, facts: MediaFacts) -> MediaFacts:
-    """Put the plan's mark on it; what `marked` is. _NotMarked."""
-    try:
-        await ctx.media.mark(path, marked, text=ctx.settings.media.watermark_text, facts=facts)
-        return await _probe(ctx, marked)
-    except MediaError as error:
-        raise _NotMarked(str(error)) from error
-
-
-async def _put(ctx: JobContext, job: Job, path: Path, facts: MediaFacts) -> StoredContent:
+async def _put(ctx: JobContext, job: Job, made: Finished) -> StoredContent:
     job.lease.check()
+    facts = made.facts
     # a key per fence: a stale worker can never overwrite what its successor settled
     suffix = _SUFFIXES.get(facts.media_type, "mp4")
     key = f"videos/{job.video_id}/content-{job.lease.fence}.{suffix}"
-    stored = await ctx.storage.put_file(key, path, content_type=facts.media_type)
+    stored = await ctx.storage.put_file(key, made.path, content_type=facts.media_type)
     await ctx.milestone("store.put", job.video_id)
     return StoredContent(
-        key, facts.media_type, stored.bytes, stored.sha256, facts.width, facts.height, facts.duration_ms
+        key,
+        facts.media_type,
+        stored.bytes,
+        stored.sha256,
+        facts.width,
+        facts.height,
+        facts.duration_ms,
+        made.provenance,
     )
 
 
-def _remove(*paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _remove(path: Path) -> None:
+    for each in (path, path.with_suffix(".marked"), path.with_suffix(".signed")):
+        each.unlink(missing_ok=True)
 
 
 async def _download(chunks: AsyncIterator[bytes], path: Path) -> None:

@@ -15,7 +15,7 @@ import av.error
 from PIL import Image, UnidentifiedImageError
 
 from gateway.media import MediaError, MediaFacts
-from gateway.media.sniff import IMAGE_TYPES, sniff_file
+from gateway.media.sniff import IMAGE_TYPES, has_claim, sniff_file
 
 _CONTAINERS: Final = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm": "matroska"}
 _CODECS: Final = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "prores"})
@@ -52,6 +52,7 @@ def probe(path: Path, bounds: Bounds, *, verify: bool) -> MediaFacts:
             duration_ms=duration_ms,
             frames=frames,
             has_audio=bool(container.streams.audio),
+            has_claim=has_claim(path),
         )
 
 

@@ -1,4 +1,4 @@
-"""The plan's visible mark: a video encoded again with a small text in its lower right corner.
+"""Marks: a video encoded again with a small text in its lower right corner, with an invisible mark, or with both.
 
 Imported by the media worker only. One frame is in memory at a time; sound goes over as it is where MP4 can carry it.
 """
@@ -6,6 +6,7 @@ Imported by the media worker only. One frame is in memory at a time; sound goes 
 import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from gateway.media import MediaError
 from gateway.media.decode import Bounds, length, open_video
+from gateway.media.invisible import MarkOfSize
 from gateway.media.stamp import Stamp, draw
 
 Tick = Callable[[], None]
@@ -45,8 +47,16 @@ _WHOLE: Final = 0.9  # a file that gives fewer of its frames than this is broken
 _NOT_KEPT: Final = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 
 
-def mark(path: Path, out: Path, text: str, bounds: Bounds, tick: Tick) -> None:
-    """Write `out`: an MP4 of the same frames at the same times, marked with `text`.
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is put on: a text, and what a plug-in does to every picture before it."""
+
+    text: str | None = None
+    invisible: MarkOfSize | None = None
+
+
+def mark(path: Path, out: Path, marks: Marks, bounds: Bounds, tick: Tick) -> None:
+    """Write `out`: an MP4 of the same frames at the same times, marked.
 
     The size is the same, but even (H.264's colour needs that: an edge is repeated once) and as shown (a rotation is
     carried out). MediaError for a file that cannot be marked, OSError where the disk is at fault; then no `out` stays.
@@ -55,7 +65,7 @@ def mark(path: Path, out: Path, text: str, bounds: Bounds, tick: Tick) -> None:
         first, frames = _look(path, bounds)
         # opened anew: after a seek the first sound may be missing
         with open_video(path, bounds) as (source, stream):
-            canvas = _Canvas(first, text)
+            canvas = _Canvas(first, marks)
             with _Writer(out, source, stream, canvas) as writer:
                 _run(source, stream, writer, tick)
                 writer.check(frames)
@@ -85,9 +95,9 @@ def _run(source: Any, stream: Any, writer: "_Writer", tick: Tick) -> None:
 
 
 class _Canvas:
-    """Makes frames of one size and kind from a video's frames, with the stamp on them."""
+    """Makes frames of one size and kind from a video's frames, with the marks on them."""
 
-    def __init__(self, first: Any, text: str) -> None:
+    def __init__(self, first: Any, marks: Marks) -> None:
         self._shape = (first.width, first.height, first.format.name)
         self._turns = round(first.rotation / 90) % 4
         self.turned = self._turns % 2 == 1
@@ -95,7 +105,8 @@ class _Canvas:
         self.size = (shown[0] + shown[0] % 2, shown[1] + shown[1] % 2)
         self._moved = self._turns != 0 or self.size != shown
         self._reformatter = VideoReformatter()
-        self._stamp: Stamp = draw(text, shown)
+        self._stamp: Stamp | None = None if marks.text is None else draw(marks.text, shown)
+        self._embed = None if marks.invisible is None else marks.invisible(self.size)
         self.first = self._planar(first)
 
     def paint(self, frame: Any) -> Any:
@@ -107,7 +118,11 @@ class _Canvas:
             made = self._move(made)
         else:
             made.make_writable()  # the decoder still needs its own
-        self._stamp.put(_planes(made))
+        planes = _planes(made)
+        if self._embed is not None:
+            self._embed(planes[0])
+        if self._stamp is not None:
+            self._stamp.put(planes)
         made.pict_type = 0  # a source's key frames are not ours
         return made
 

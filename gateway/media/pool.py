@@ -4,13 +4,16 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import gateway
-from gateway.media import MediaError, MediaFacts
+from gateway.media import MediaError, MediaFacts, SigningError, TooSlow
+from gateway.media.claim import Claim, manifest
+from gateway.media.identity import Identity
 from gateway.settings import Limits
 
 _PROBE_SECONDS: Final = 20.0
@@ -18,6 +21,9 @@ _PREVIEW_SECONDS: Final = 60.0
 _MARK_SECONDS: Final = 60.0
 _MARK_PIXELS: Final = 4_000_000  # a second; about a fifteenth of what one slow core manages
 _MARK_LONGEST: Final = 3600.0
+_SIGN_SECONDS: Final = 60.0
+_SIGN_BYTES: Final = 5_000_000  # a second, for it is read three times over
+_MANIFEST_BYTES: Final = 64 * 1024 * 1024  # what a claim and the claims of its ingredients may add
 _TURNS: Final = 4  # per mark at work: the others fetch and put their files
 _TASKS_PER_WORKER: Final = 1000
 _MEMORY_PER_WORKER: Final = 512 * 1024 * 1024
@@ -66,17 +72,63 @@ class MediaTools:
         finally:
             self._turns += granted
 
-    async def mark(self, path: Path, out: Path, *, text: str, facts: MediaFacts) -> None:
-        """Write an MP4 of the video with `text` in its lower right corner; `facts` as probed.
+    async def mark(
+        self,
+        path: Path,
+        out: Path,
+        *,
+        facts: MediaFacts,
+        text: str | None = None,
+        invisible: str | None = None,
+        payload: bytes = b"",
+    ) -> None:
+        """Write an MP4 of the video with `text` in its lower right corner, and marked with `payload` by the plug-in
+        `invisible`; `facts` as probed.
 
         MediaError when it cannot be marked, OSError when `out` cannot be written. What is left of `out` after an
         error or a cancellation is the caller's to remove: nobody writes to it any more.
         """
         pixels = facts.width * facts.height * (facts.frames or 0)
         seconds = min(_MARK_SECONDS + pixels / _MARK_PIXELS, _MARK_LONGEST)
-        arguments = {"path": str(path), "out": str(out), "text": text, "output_bytes": self._output_bytes}
+        arguments = {"path": str(path), "out": str(out), "output_bytes": self._output_bytes}
         async with self._marks:
-            await self._run("mark", seconds, **arguments)
+            await self._run(
+                "mark", seconds, **arguments, text=text, invisible=invisible, payload=payload.hex()
+            )
+
+    async def sign(
+        self,
+        path: Path,
+        out: Path,
+        *,
+        claim: Claim,
+        identity: Identity,
+        facts: MediaFacts,
+        timestamp_url: str | None = None,
+        parent: tuple[Path, MediaFacts] | None = None,
+    ) -> None:
+        """Write the video with the claim on it; `facts` as probed, `parent` the file it was made from, if that has a
+        claim of its own.
+
+        MediaError when the file is at fault, SigningError when we are. What is left of `out` is as with `mark`.
+        """
+        size = (await asyncio.to_thread(path.stat)).st_size
+        arguments = {
+            "path": str(path),
+            "out": str(out),
+            "output_bytes": size + _MANIFEST_BYTES,
+            "definition": manifest(claim),
+            "media_type": facts.media_type,
+            "chain": identity.chain,
+            "algorithm": identity.algorithm,
+            "timestamp_url": timestamp_url,
+            "parent": parent and str(parent[0]),
+            "parent_type": parent and parent[1].media_type,
+        }
+        try:
+            await self._run("sign", _SIGN_SECONDS + size / _SIGN_BYTES, identity.sign, **arguments)
+        except (OSError, TooSlow) as error:
+            raise SigningError(str(error)) from error
 
     async def close(self) -> None:
         """End every idle worker; those at work end with their task."""
@@ -84,11 +136,13 @@ class MediaTools:
         self._end_idle()
         await asyncio.gather(*self._endings)
 
-    async def _run(self, name: str, seconds: float, **arguments: Any) -> Any:
+    async def _run(
+        self, name: str, seconds: float, signing: Callable[[bytes], bytes] | None = None, **arguments: Any
+    ) -> Any:
         task = {"name": name, "bounds": self._bounds, "cpu_seconds": int(seconds), **arguments}
         for _ in range(_TRIES):
             async with self._worker() as worker:
-                answer = await worker.ask(task, seconds)
+                answer = await worker.ask(task, seconds, signing)
             if answer is not None:
                 break
         else:
@@ -154,30 +208,40 @@ class _Worker:
             ),
         )
 
-    async def ask(self, task: dict[str, Any], seconds: float) -> dict[str, Any] | None:
-        """Run one task; None when the process died over it. MediaError when it takes too long."""
+    async def ask(
+        self, task: dict[str, Any], seconds: float, signing: Callable[[bytes], bytes] | None = None
+    ) -> dict[str, Any] | None:
+        """Run one task; None when the process died over it. TooSlow when it takes too long.
+
+        `signing` answers what the worker asks to have signed.
+        """
         usable, self.usable = self.usable, False  # until an answer came: a cancelled task leaves it unusable
         try:
             async with asyncio.timeout(seconds):
-                line = await self._exchange(task)
+                answer = await self._exchange(task)
+                while answer is not None and signing is not None and "to_sign" in answer:
+                    signature = await asyncio.to_thread(signing, b64decode(answer["to_sign"]))
+                    answer = await self._exchange({"signature": b64encode(signature).decode()})
         except TimeoutError:
-            raise MediaError("the file takes too long to decode") from None
-        if not line:
+            raise TooSlow("the file takes too long to decode") from None
+        if answer is None:
             return None
-        answer: dict[str, Any] = json.loads(line)
         self._left -= 1
         self.usable = usable and self._left > 0 and answer["rss"] < _MEMORY_PER_WORKER
         return answer
 
-    async def _exchange(self, task: dict[str, Any]) -> bytes:
+    async def _exchange(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """One line there, one line back; None when the process is gone."""
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise AssertionError("the worker was started with pipes")
         with suppress(ConnectionError):
-            stdin.write(json.dumps(task).encode() + b"\n")
+            stdin.write(json.dumps(message).encode() + b"\n")
             await stdin.drain()
-            return await stdout.readline()
-        return b""
+            if line := await stdout.readline():
+                answer: dict[str, Any] = json.loads(line)
+                return answer
+        return None
 
     def kill(self) -> None:
         """End the process at once: no task of its own is worth keeping."""

@@ -1,7 +1,8 @@
 """The media worker: `python -m gateway.media.worker`, one task per line of JSON on stdin, one answer per line.
 
 It decodes what strangers uploaded, so it holds no secret and lives under limits: memory for the process,
-processor seconds for each task, bytes for each file written. It ends when its stdin does.
+processor seconds for each task, bytes for each file written. It ends when its stdin does. What it is to sign it asks
+the gateway to sign: a line {"to_sign"} out, a line {"signature"} in, both base64, in the midst of a task.
 """
 
 import json
@@ -9,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +18,8 @@ from typing import Any, Final
 
 from gateway.media import MediaError
 from gateway.media.decode import Bounds, probe
-from gateway.media.mark import mark
+from gateway.media.invisible import load
+from gateway.media.mark import Marks, mark
 from gateway.media.previews import spritesheet, thumbnail
 
 _MEMORY: Final = 3 * 1024 * 1024 * 1024
@@ -31,14 +34,26 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the gateway's to handle
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    answers = sys.stdout
     sys.stdout = sys.stderr
     for line in sys.stdin:
         task = json.loads(line)
         _limit_cpu(task["cpu_seconds"])
         _limit_output(task.get("output_bytes", _OUTPUT))
-        answers.write(json.dumps(_answer(task)) + "\n")
-        answers.flush()
+        _say(_answer(task))
+
+
+def _say(message: dict[str, Any]) -> None:
+    """One line to the gateway, whatever prints to stdout meanwhile."""
+    if sys.__stdout__ is None:
+        raise AssertionError("the worker was started with pipes")
+    sys.__stdout__.write(json.dumps(message) + "\n")
+    sys.__stdout__.flush()
+
+
+def _signature(data: bytes) -> bytes:
+    """What the gateway signs for us; empty when it cannot."""
+    _say({"to_sign": b64encode(data).decode()})
+    return b64decode(json.loads(sys.stdin.readline())["signature"])
 
 
 def _answer(task: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +87,27 @@ def _mark(task: dict[str, Any], bounds: Bounds) -> None:
         if os.getppid() != parent:  # the gateway was killed: nobody waits for the file
             raise SystemExit(1)
 
-    mark(Path(task["path"]), Path(task["out"]), task["text"], bounds, stop_alone)
+    plug_in, payload = task["invisible"], bytes.fromhex(task["payload"])
+    marks = Marks(task["text"], None if plug_in is None else load(plug_in, payload))
+    mark(Path(task["path"]), Path(task["out"]), marks, bounds, stop_alone)
+
+
+def _sign(task: dict[str, Any], _bounds: Bounds) -> None:
+    from gateway.media.sign import sign  # noqa: PLC0415  (a library of 23 MB that most workers never need)
+
+    parent = task.pop("parent")
+    sign(
+        Path(task["path"]),
+        Path(task["out"]),
+        task["definition"],
+        _signature,
+        media_type=task["media_type"],
+        chain=task["chain"],
+        algorithm=task["algorithm"],
+        timestamp_url=task["timestamp_url"],
+        parent=None if parent is None else Path(parent),
+        parent_type=task["parent_type"],
+    )
 
 
 _TASKS: Final[dict[str, Callable[[dict[str, Any], Bounds], Any]]] = {
@@ -80,6 +115,7 @@ _TASKS: Final[dict[str, Callable[[dict[str, Any], Bounds], Any]]] = {
     "thumbnail": _thumbnail,
     "spritesheet": _spritesheet,
     "mark": _mark,
+    "sign": _sign,
 }
 
 

@@ -35,6 +35,7 @@ _SHOWN: Final = (
     "hold_micros",
     "cost_micros",
     "cost_status",
+    "provenance",
 )
 PUBLIC_COLUMNS: Final[tuple[Column[Any], ...]] = tuple(videos.c[name] for name in _SHOWN)
 """What `public_video` reads."""
@@ -58,6 +59,7 @@ def public_video(row: Row, group: Sequence[str] = ()) -> dict[str, Any]:
         "error": _error(row),
         "operation": row["operation"],
         "cost": _cost(row),
+        "provenance": row["provenance"],
         "metadata": row["metadata"] or {},
         "warnings": row["warnings"] or [],
     }
