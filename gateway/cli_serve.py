@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from gateway.app import create_app
 from gateway.cli_terminal import CommandError, say
-from gateway.media.identity import IdentityError, SigningIdentity
 from gateway.lock import DataLock, RunningServer, running_server
+from gateway.media.identity import IdentityError, SigningIdentity
 from gateway.settings import Settings
 from providers.http import HttpDoor
 from providers.registry import build_adapter

@@ -70,20 +70,19 @@ def finish_of(settings: Provenance, text: str, route: Route, request: StoredRequ
     )
 
 
-async def finish_file(
-    ctx: JobContext, job: Job, route: Route, path: Path, facts: MediaFacts, finish: Finish
-) -> Finished:
-    """Mark and sign beside `path`. NotMarked, NotSigned; SigningError where the video has to wait for us."""
+async def finish_file(ctx: JobContext, job: Job, route: Route, fetched: Finished, finish: Finish) -> Finished:
+    """Mark and sign beside the file. NotMarked, NotSigned; SigningError where the video has to wait for us."""
+    path, facts = fetched.path, fetched.facts
     made = Finished(path, facts)
     if finish.marks:
         made.path = path.with_suffix(".marked")
-        made.facts = await _mark(ctx, job, path, made.path, facts, finish)
-    original = (path, facts) if finish.marks and finish.signs and facts.has_claim else None
+        made.facts = await _mark(ctx, job, fetched, made.path, finish)
+    original = fetched if finish.marks and finish.signs and facts.has_claim else None
     state: Literal["signed", "upstream", "none"] = "none"
     if original is not None or (finish.claims and not made.facts.has_claim and _can_carry(made.facts)):
         signed = path.with_suffix(".signed")
         claim = _claim(ctx, job, route, finish, has_parent=original is not None)
-        await _sign(ctx, job, made, signed, claim, original)
+        await _sign(ctx, job, made, signed, claim, original=original)
         made.path, state = signed, "signed"
     elif made.facts.has_claim:
         state = "upstream"
@@ -99,15 +98,13 @@ def _can_carry(facts: MediaFacts) -> bool:
     return facts.media_type in SIGNED_TYPES
 
 
-async def _mark(
-    ctx: JobContext, job: Job, path: Path, marked: Path, facts: MediaFacts, finish: Finish
-) -> MediaFacts:
+async def _mark(ctx: JobContext, job: Job, fetched: Finished, marked: Path, finish: Finish) -> MediaFacts:
     """Put the marks on it; what `marked` is. NotMarked."""
     try:
         await ctx.media.mark(
-            path,
+            fetched.path,
             marked,
-            facts=facts,
+            facts=fetched.facts,
             text=finish.text,
             invisible=finish.invisible,
             payload=payload_of(job.video_id),
@@ -135,7 +132,8 @@ async def _sign(
     made: Finished,
     signed: Path,
     claim: Claim,
-    original: tuple[Path, MediaFacts] | None,
+    *,
+    original: Finished | None,
 ) -> None:
     await ctx.milestone("store.sign", job.video_id)
     if ctx.identity is None:
@@ -148,7 +146,7 @@ async def _sign(
             identity=ctx.identity.loaded,
             facts=made.facts,
             timestamp_url=ctx.settings.provenance.timestamp_url,
-            parent=original,
+            parent=None if original is None else (original.path, original.facts),
         )
     except IdentityError as error:
         raise SigningError(str(error)) from error

@@ -82,7 +82,7 @@ async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest
         await ctx.milestone("store.begin", job.video_id)
         await _fetch(ctx, job, route, path)
         facts = await _probe(ctx, path)
-        content = await _put(ctx, job, await finish_file(ctx, job, route, path, facts, finish))
+        content = await _put(ctx, job, await finish_file(ctx, job, route, Finished(path, facts), finish))
     except ProviderError as error:
         await _not_fetched(ctx, job, error)
     except NotMarked as error:

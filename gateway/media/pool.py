@@ -90,7 +90,11 @@ class MediaTools:
         """
         pixels = facts.width * facts.height * (facts.frames or 0)
         seconds = min(_MARK_SECONDS + pixels / _MARK_PIXELS, _MARK_LONGEST)
-        arguments = {"path": str(path), "out": str(out), "output_bytes": self._output_bytes}
+        arguments: dict[str, Any] = {
+            "path": str(path),
+            "out": str(out),
+            "output_bytes": self._output_bytes,
+        }
         async with self._marks:
             await self._run(
                 "mark", seconds, **arguments, text=text, invisible=invisible, payload=payload.hex()
