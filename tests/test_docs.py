@@ -38,7 +38,7 @@ def settings_rows(model: type[BaseModel] = Settings, prefix: str = "ONEREEL_") -
 def _written(default: Any) -> str:
     if default is None or default in ((), {}) or isinstance(default, SecretStr):
         return "-"
-    return f"`{json.dumps(default) if isinstance(default, bool) else default}`"
+    return f"`{json.dumps(default) if isinstance(default, bool | tuple) else default}`"
 
 
 def test_every_setting_is_listed_with_its_default() -> None:
@@ -51,7 +51,7 @@ def test_every_setting_is_listed_with_its_default() -> None:
         "ONEREEL_API_KEY",
         "ONEREEL_WORKER_TOKEN",
     }
-    assert set(re.findall(r"ONEREEL_[A-Z_]+", page)) <= known
+    assert set(re.findall(r"ONEREEL_[A-Z0-9_]+", page)) <= known
 
 
 def test_every_metric_is_listed() -> None:
