@@ -19,7 +19,7 @@ from local_backend.demo.world import padded, read
 
 WEIGHTS: Final = Path(__file__).with_name("weights")
 STEPS: Final = 12
-GUIDANCE: Final = 4.0
+GUIDANCE: Final = 3.0
 _PARTS: Final = ("text_encoder", "transformer", "refiner")
 
 
