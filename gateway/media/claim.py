@@ -39,7 +39,8 @@ def manifest(claim: Claim) -> dict[str, Any]:
     """The definition that the library builds the manifest from."""
     actions = [_opened() if claim.has_parent else _created(claim)]
     if claim.invisible_mark:
-        actions.append({"action": "c2pa.watermarked", "description": "An invisible mark was put on."})
+        # unbound: no soft binding leads from the mark to a manifest kept elsewhere
+        actions.append({"action": "c2pa.watermarked.unbound", "description": "An invisible mark was put on."})
     if claim.visible_mark:
         actions.append({"action": "c2pa.edited", "description": "A visible mark was put on."})
     when = datetime.fromtimestamp(claim.made_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -49,9 +49,11 @@ def has_claim(path: Path) -> bool:
             size, start = struct.unpack(">I", head[:4])[0], 4
             if size == 1 and len(head) >= 16:
                 size, start = struct.unpack(">Q", head[8:16])[0], 12
+            if 0 < size < start + 4:  # none at all
+                return False
             if head[4:8] + head[start + 4 : start + 20] == _CLAIM_BOX:
                 return True
-            if size < start + 4:  # the last one, or none at all
+            if size == 0:  # the last one
                 return False
             file.seek(size - len(head), 1)
     return False

@@ -9,6 +9,7 @@ from typing import Any
 import av
 import openai
 import pytest
+from c2pa import Reader
 from openai import AsyncOpenAI, OpenAI
 from openai.types import Video
 
@@ -66,6 +67,10 @@ async def test_prompt_to_video_and_what_is_made_of_it(server: Server, key: str) 
     assert (video.status, video.model, video.size, video.seconds) == ("completed", LOCAL, SIZE, "4")
     assert _extra(video)["cost"] == {"currency": "usd", "amount": "0.000000", "status": "captured"}
     assert _film(data) == ("h264", SIZE, Fraction(4))
+    assert _extra(video)["provenance"]["c2pa"] == "signed"
+    with Reader("video/mp4", io.BytesIO(data)) as claim:
+        assert claim.get_validation_state() == "Valid"
+        assert LOCAL in claim.json()
 
     async with AsyncOpenAI(base_url=server.api_url, api_key=key) as client:
         remix = await client.videos.remix(video.id, prompt="the same by night")

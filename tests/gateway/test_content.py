@@ -15,12 +15,16 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from c2pa import Reader
 from PIL import Image
 from sqlalchemy import update
 
 from gateway.clock import Clock
 from gateway.db import Database
+from gateway.media.claim import Claim
+from gateway.media.identity import SigningIdentity
 from gateway.videos.tables import videos
+from providers.contract import Operation
 from tests.gateway.asgi import asgi_client
 from tests.gateway.media_app import HEADERS, Parts, add_project, add_video, media_app, settings_in
 from tests.gateway.media_files import make_video
@@ -283,3 +287,27 @@ async def test_a_client_that_leaves_stops_the_reading(big_server: tuple[str, psu
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     assert (await drain(url))[1] == 200 * MIB
+
+
+async def test_a_signed_video_is_served_whole_in_parts_and_in_previews(
+    client: httpx.AsyncClient, parts: Parts, tmp_path: Path
+) -> None:
+    plain, signed = make_video(tmp_path / "a.mp4"), tmp_path / "signed.mp4"
+    claim = Claim("video_1", "acme/fast", Operation.GENERATE, 1_790_000_000_000)
+    identity = SigningIdentity(parts.settings).loaded
+    await parts.media.sign(
+        plain, signed, claim=claim, identity=identity, facts=await parts.media.probe(plain)
+    )
+    stored = await parts.storage.put_file("videos/video_1/content.mp4", signed, content_type="video/mp4")
+    await add_video(parts.db, content_bytes=stored.bytes, content_sha256=stored.sha256)
+    pieces = [
+        (await client.get(URL, headers={"Range": f"bytes={at}-{at + 9999}"})).content
+        for at in range(0, stored.bytes, 10_000)
+    ]
+    data = b"".join(pieces)
+    assert (data, len(pieces) > 2) == (signed.read_bytes(), True)
+    with Reader("video/mp4", io.BytesIO(data)) as reader:
+        assert reader.get_validation_state() == "Valid"
+    for variant, kind in (("thumbnail", "WEBP"), ("spritesheet", "JPEG")):
+        answer = await client.get(URL, params={"variant": variant})
+        assert Image.open(io.BytesIO(answer.raise_for_status().content)).format == kind

@@ -11,8 +11,11 @@ import av
 import psutil
 import pytest
 from c2pa import C2paError, Context, Reader
+from sqlalchemy import select
 
 from gateway.db import Database
+from gateway.jobs.tables import jobs
+from gateway.media import qim
 from gateway.media.claim import Claim
 from gateway.media.identity import Identity, SigningIdentity
 from gateway.settings import Provenance
@@ -205,3 +208,76 @@ async def test_a_media_worker_killed_while_it_signs_leaves_one_signed_video(
         assert trusted(await saved(made, video, tmp_path / "a.mp4"), root_of(identity)) == "Trusted"
         assert list((tmp_path / "work").iterdir()) == []
         await made.check()
+
+
+def worker(fake: FakeUpstream) -> Any:
+    """The fake, named as one of our own workers."""
+    return upstream("acme", fake.base_url, options={"dialect": "local"})
+
+
+async def test_what_our_own_workers_make_is_signed_unless_told_otherwise(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    async with engine(db, tmp_path, [worker(fake)]) as made:
+        identity = signing(made)
+        (video,) = await made.finish(await made.add())
+        assert video.provenance == {"c2pa": "signed", **UNMARKED}
+        path = await saved(made, video, tmp_path / "a.mp4")
+        assert trusted(path, root_of(identity)) == "Trusted"
+        assert [each["action"] for each in actions(path)] == ["c2pa.created"]
+
+
+async def test_both_marks_and_the_claim_are_on_one_file(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    """What an upstream made gets no invisible mark: it has its maker's."""
+    async with engine(db, tmp_path, [worker(fake)]) as made:
+        identity = signing(made, invisible="gateway.media.qim:factory")
+        (video,) = await made.finish(await made.add(watermark=True))
+        assert video.provenance == {"c2pa": "signed", "visible_mark": True, "invisible_mark": True}
+        path = await saved(made, video, tmp_path / "a.mp4")
+        assert [each["action"] for each in actions(path)] == [
+            "c2pa.created",
+            "c2pa.watermarked.unbound",
+            "c2pa.edited",
+        ]
+        assert trusted(path, root_of(identity)) == "Trusted"
+        assert qim.read(qim.pictures_of(path)).payload == bytes.fromhex(video.id[6:22])
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url)]) as made:
+        signing(made, invisible="gateway.media.qim:factory")
+        (plain,) = await made.finish(await made.add())
+        assert plain.provenance == {"c2pa": "none", **UNMARKED}
+
+
+async def test_a_plug_in_that_is_not_installed_holds_the_video_back(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    async with engine(db, tmp_path, [worker(fake)]) as made:
+        signing(made, invisible="not_installed:factory")
+        waiting = await made.add()
+
+        async def tried() -> bool:
+            job = select(jobs.c.tries).where(jobs.c.id == waiting)
+            return (await made.db.read(lambda conn: conn.execute(job).scalar_one())) > 0
+
+        await made.until(tried)
+        assert (await made.video(waiting)).state == "storing"
+        signing(made)
+        (video,) = await made.finish(waiting)
+        assert video.provenance == {"c2pa": "signed", **UNMARKED}
+
+
+async def test_a_container_that_takes_no_claim_is_delivered_and_says_so(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    webm = make_video(
+        tmp_path / "a.webm", codec="libvpx", container="webm", width=1280, height=720, frames=12
+    )
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url)]) as made:
+        signing(made, c2pa="all")
+        real = made.ctx.adapter
+        made.ctx.adapter = lambda spec: Serving(real(spec), webm)  # type: ignore[assignment,return-value]
+        plain, marked = await made.finish(await made.add(), await made.add(watermark=True))
+        assert plain.provenance == {"c2pa": "none", **UNMARKED}
+        assert (await saved(made, plain, tmp_path / "b")).read_bytes() == webm.read_bytes()
+        assert marked.provenance == {"c2pa": "signed", "visible_mark": True, "invisible_mark": False}
