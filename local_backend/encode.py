@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -114,7 +115,9 @@ def write_joined(
     total = max(1, round(facts.duration * facts.rate)) + added
     done = 0
     with Mp4Writer(path, *size, facts.rate) as writer:
-        for parts in (source_frames.decoded(source), paced(shaped(frames, size, fit), added)):
+        # the first generated frame is the source's last one: it is shown once
+        continuation = islice(paced(shaped(frames, size, fit), added + 1), 1, None)
+        for parts in (source_frames.decoded(source), continuation):
             for frame in parts:
                 writer.add(frame)
                 done += 1

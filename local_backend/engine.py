@@ -18,6 +18,7 @@ from transformers.utils.logging import disable_progress_bar as hide_transformers
 from local_backend import encode, frames
 from local_backend.errors import OutOfMemory
 from local_backend.families.family import Task
+from local_backend.folders import present
 from local_backend.jobs import Report
 from local_backend.library import Library, Loaded
 from local_backend.order import Order
@@ -39,7 +40,7 @@ class Engine:
         *,
         budget: int | None = None,
     ) -> None:
-        """Load the first model and try it; `budget` in bytes is for the weights of all."""
+        """Load the first model, if it is there, and try it; `budget` in bytes is for the weights of all."""
         started = time.monotonic()
         hide_diffusers_bars()
         hide_transformers_bars()
@@ -51,7 +52,8 @@ class Engine:
         self._after_step: Callable[[], None] = lambda: None
         self._step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._step_ended: float | None = None  # None before a video's first step
-        self._warm_up(presets[0])
+        if present(presets[0], models_dir):
+            self._warm_up(presets[0])
         self.load_seconds = time.monotonic() - started
 
     def generate(self, order: Order, out: Path, report: Report) -> None:

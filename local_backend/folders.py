@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import local_backend
+from local_backend.errors import WorkerError
 from providers.presets import Preset
 
 
@@ -14,5 +15,16 @@ def folder_of(preset: Preset, models_dir: Path) -> Path:
 
 
 def present(preset: Preset, models_dir: Path) -> bool:
-    """Whether it can be loaded without a pull."""
+    """Whether its weights are there, or can be made there."""
     return preset.weights.origin == "built" or folder_of(preset, models_dir).is_dir()
+
+
+def check_present(preset: Preset, models_dir: Path) -> None:
+    """Refuse what cannot be loaded. WorkerError 404: to the gateway this worker does not have the model."""
+    if not present(preset, models_dir):
+        weights = preset.weights
+        message = (
+            f"The weights of {preset.id} are not on this worker: put those of {weights.repo}"
+            f" ({weights.revision}) into {folder_of(preset, models_dir).name} in its models folder."
+        )
+        raise WorkerError(404, message, code="model_not_found", param="model")

@@ -47,6 +47,9 @@ class Library:
         self._presets = {preset.id: preset for preset in presets}
         self._budget = budget
         self._loaded: dict[str, Loaded] = {}
+        self._measured: dict[
+            str, int
+        ] = {}  # bytes of what was loaded once: files may hold other number types
         self.evictions = 0
 
     def get(self, name: str) -> Loaded:
@@ -67,7 +70,7 @@ class Library:
         folder = folder_of(preset, self._models_dir)
         if preset.weights.origin == "built" and not folder.exists():
             tiny_random.build(folder)
-        self._make_room(_bytes_of(folder))
+        self._make_room(self._measured.get(preset.id) or _bytes_of(folder))
         family = FAMILIES[preset.weights.family]
         pipeline = _opened(family, folder, preset).to(self._device)
         tasks = family.tasks(pipeline)
@@ -75,6 +78,7 @@ class Library:
             if hasattr(each, "set_progress_bar_config"):
                 each.set_progress_bar_config(disable=True)
         size = sum(t.numel() * t.element_size() for t in _tensors(pipeline))
+        self._measured[preset.id] = size
         return Loaded(preset, family, tasks, size, time.monotonic() - started)
 
     def _make_room(self, needed: int) -> None:
@@ -83,7 +87,7 @@ class Library:
             return
         if needed * _SPARE > self._budget:
             raise OutOfMemory(
-                f"its weights need {needed / 1e9:.1f} GB, the worker may use {self._budget / 1e9:.1f} GB"
+                f"its weights need {needed / 1e6:.0f} MB, the worker may use {self._budget / 1e6:.0f} MB"
             )
         while self._loaded and sum(m.bytes for m in self._loaded.values()) + needed * _SPARE > self._budget:
             oldest = min(self._loaded, key=lambda name: self._loaded[name].used)

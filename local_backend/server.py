@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import File
 
 from local_backend.errors import MediaError, WorkerError, bad_value
-from local_backend.folders import present
+from local_backend.folders import check_present, present
 from local_backend.forms import Form, read_form
 from local_backend.frames import VideoFacts, probe_video, read_image
 from local_backend.jobs import Job, Jobs
@@ -180,6 +180,7 @@ async def _create(request: Request[Any, Any, Any], operation: Operation, part: s
         media = _media(form, operation, part)
         source = await asyncio.to_thread(_inspect, operation, media, part)
         order = read_order(form.fields, operation, media, source, _served(request).presets)
+        check_present(order.preset, _served(request).models_dir)
         return _video(jobs.submit(order))
 
 

@@ -32,7 +32,7 @@ def start_worker(
         "local_backend",
         f"--models-dir={models}",
         f"--work-dir={work}",
-        f"--models={MODEL},onereel/demo",
+        f"--models={MODEL},onereel/demo,local/wan2.2-5b",
         *options,
     ]
     process = subprocess.Popen(

@@ -89,3 +89,12 @@ def test_joining_keeps_the_sources_frames_size_and_pace(tmp_path: Path, clip: Pa
     new = [np.asarray(frame.to_image(), np.float32) for frame in frames.decoded(path)]
     assert (len(old), len(new)) == (24, 36)
     assert max(np.abs(a - b).mean() for a, b in zip(old, new, strict=False)) < 8
+
+
+def test_the_frame_that_both_parts_share_is_shown_once(tmp_path: Path, clip: Path) -> None:
+    made = np.zeros((13, 64, 36, 3), np.float32)
+    made[0] = 1  # stands for the source's last frame
+    encode.write_joined(tmp_path / "joined.mp4", clip, made, seconds=1, tick=lambda _: None)
+    joined = [np.asarray(f.to_image(), np.float32).mean() for f in frames.decoded(tmp_path / "joined.mp4")]
+    assert len(joined) == 36
+    assert max(joined[24:]) < 20

@@ -119,8 +119,9 @@ def test_an_edit_and_an_extension_of_an_uploaded_video(
 
 
 def test_the_model_says_what_it_is(worker: httpx.Client) -> None:
-    model, other = worker.get("/models").json()["data"]
-    assert (model["id"], other["id"]) == (MODEL, "onereel/demo")
+    model, *others = worker.get("/models").json()["data"]
+    assert model["id"] == MODEL
+    assert [other["id"] for other in others] == ["onereel/demo", "local/wan2.2-5b"]
     assert model["state"] == "loaded"
     assert "random weights" in model["description"]
     assert model["sizes"] == ["720x1280", "1280x720", "1024x1792", "1792x1024"]
@@ -144,6 +145,15 @@ def test_the_model_asked_for_is_loaded_and_shows_what_the_prompt_says(
         ]
     assert judge(np.stack(shown[::6]) / 255) == scene
     assert worker.get("/models/onereel/demo").json()["state"] == "loaded"
+
+
+def test_a_model_whose_weights_are_not_there_is_offered_and_says_so(worker: httpx.Client) -> None:
+    assert worker.get("/models/local/wan2.2-5b").json()["state"] == "missing"
+    answer = worker.post("/videos", json={"model": "local/wan2.2-5b", "prompt": "a fox"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (404, "model_not_found")
+    assert "Wan-AI/Wan2.2-TI2V-5B-Diffusers" in error["message"]
+    assert "local--wan2.2-5b" in error["message"]
 
 
 @pytest.mark.parametrize("headers", [{"authorization": ""}, {"authorization": "Bearer wrong"}])

@@ -23,6 +23,7 @@ from gateway.jobs.runner import Runner
 from gateway.jobs.tables import attempts, jobs, notices
 from gateway.jobs.tables import slots as slot_rows
 from gateway.media.fetch import MediaFetcher
+from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
 from gateway.settings import Jobs, Settings
 from gateway.storage import Storage
@@ -206,6 +207,7 @@ async def engine(
             work_dir=work_dir,
             paces=Paces(clock.monotonic),
             health=Health(db, clock, settings.routing, metrics),
+            identity=SigningIdentity(settings),
             milestone=no_milestone,
         )
     )

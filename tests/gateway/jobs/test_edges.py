@@ -255,6 +255,7 @@ async def test_a_worker_lost_between_the_last_poll_and_the_download_costs_a_seco
         assert (video.state, video.cost_micros) == ("completed", 4 * PRICE)
         (attempt,) = await made.attempts(video.id)
         assert attempt.handle["id"] != lost[0]
+        assert video.provenance["c2pa"] == "signed"  # what our own worker made
         await made.check()
 
 
