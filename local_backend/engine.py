@@ -47,11 +47,11 @@ class Engine:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._device = device
-        self._library = Library(models_dir, device, presets, budget)
         self._before_step: Callable[[], None] = lambda: None
         self._after_step: Callable[[], None] = lambda: None
         self._step_seconds: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._step_ended: float | None = None  # None before a video's first step
+        self._library = Library(models_dir, device, presets, budget, self._count_steps)
         if present(presets[0], models_dir):
             self._warm_up(presets[0])
         self.load_seconds = time.monotonic() - started
@@ -60,7 +60,7 @@ class Engine:
         """Make the video file. Raises Cancelled at a step boundary, MediaError, OutOfMemory."""
         try:
             report.stage("load")
-            model = self._model(order.preset)
+            model = self._library.get(order.preset.id)
             report.stage("encode")
             generated = self._denoise(model, order, report)
         except torch.OutOfMemoryError as error:
@@ -98,13 +98,6 @@ class Engine:
             facts["peak_device_memory_bytes"] = torch.cuda.max_memory_reserved()
         return facts
 
-    def _model(self, preset: Preset) -> Loaded:
-        model = self._library.get(preset.id)
-        for scheduler in model.schedulers:
-            if not hasattr(scheduler.step, "counted"):
-                self._count_steps(scheduler)
-        return model
-
     def _denoise(self, model: Loaded, order: Order, report: Report) -> encode.Frames:
         task, inputs, steps = self._inputs(model, order)
         done = 0
@@ -139,7 +132,7 @@ class Engine:
         """The task of this operation, its pipeline's own arguments, and how many steps it will take."""
         family, weights = model.family, model.preset.weights
         inputs: dict[str, Any] = dict(family.arguments)
-        width, height = family.native_size(order.width, order.height, weights.area)
+        width, height = family.native_size(order.width, order.height, weights)
         if family.sized:
             inputs |= {"width": width, "height": height}
         if family.negative_prompt:
@@ -173,12 +166,11 @@ class Engine:
             self._after_step()
             return result
 
-        step.counted = True  # type: ignore[attr-defined]
         scheduler.step = step
 
     def _warm_up(self, preset: Preset) -> None:
         """Two steps at the smallest shape: shows that the weights run, and how long a step takes."""
-        model = self._model(preset)
+        model = self._library.get(preset.id)
         family = model.family
         inputs: dict[str, Any] = dict(family.arguments)
         if family.sized:

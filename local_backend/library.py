@@ -3,7 +3,7 @@
 import gc
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,34 +22,37 @@ _SPARE = 1.1  # weights need this much room: what else a load takes
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory. `bytes` are its weights', `load_seconds` how long it took."""
+    """A model in memory: a pipeline for each task, all on the same weights of so many `bytes`."""
 
     preset: Preset
     family: Family
     tasks: Mapping[Task, Any]
     bytes: int
-    load_seconds: float
     used: float = field(default_factory=time.monotonic)
-
-    @property
-    def schedulers(self) -> list[Any]:
-        """Those of all its pipelines, each once."""
-        found = {id(pipe.scheduler): pipe.scheduler for pipe in self.tasks.values()}
-        return list(found.values())
 
 
 class Library:
-    """Loaded models by name. Not thread-safe: the job thread owns it. `budget` is for weights, in bytes."""
+    """Loaded models by name. Not thread-safe: the job thread owns it.
 
-    def __init__(self, models_dir: Path, device: str, presets: Sequence[Preset], budget: int | None) -> None:
+    `budget` is for weights, in bytes; `prepare` is called with every scheduler that is loaded.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        device: str,
+        presets: Sequence[Preset],
+        budget: int | None,
+        prepare: Callable[[Any], None],
+    ) -> None:
         self._models_dir = models_dir
         self._device = device
         self._presets = {preset.id: preset for preset in presets}
         self._budget = budget
         self._loaded: dict[str, Loaded] = {}
-        self._measured: dict[
-            str, int
-        ] = {}  # bytes of what was loaded once: files may hold other number types
+        self._prepare = prepare
+        # bytes of what was loaded once: its files may hold other number types
+        self._measured: dict[str, int] = {}
         self.evictions = 0
 
     def get(self, name: str) -> Loaded:
@@ -66,7 +69,6 @@ class Library:
         return list(self._loaded)
 
     def _load(self, preset: Preset) -> Loaded:
-        started = time.monotonic()
         folder = folder_of(preset, self._models_dir)
         if preset.weights.origin == "built" and not folder.exists():
             tiny_random.build(folder)
@@ -77,9 +79,11 @@ class Library:
         for each in tasks.values():
             if hasattr(each, "set_progress_bar_config"):
                 each.set_progress_bar_config(disable=True)
+        for scheduler in {id(each.scheduler): each.scheduler for each in tasks.values()}.values():
+            self._prepare(scheduler)
         size = sum(t.numel() * t.element_size() for t in _tensors(pipeline))
         self._measured[preset.id] = size
-        return Loaded(preset, family, tasks, size, time.monotonic() - started)
+        return Loaded(preset, family, tasks, size)
 
     def _make_room(self, needed: int) -> None:
         """Put the longest unused models away until the weights fit."""

@@ -8,9 +8,8 @@ Two kinds of connections, kept apart:
 """
 
 import asyncio
-import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import urljoin
@@ -21,9 +20,10 @@ from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 
 from providers import sockets
-from providers.answers import Errors, Response, error_from, refused, retry_after
+from providers.answers import Errors, Response, error_from, refused
 from providers.auth import Authenticate, Unsigned, auth_headers
 from providers.contract import Account, Content, ErrorKind, ProviderError
+from providers.http_bodies import checked_content, chunks, content_of
 from providers.multipart import FormField, MultipartBody
 from providers.sockets import CheckedResolver, RefusedUrl, Resolver, Session, Transport, system_addresses
 from providers.urls import UnsafeUrl, check_public_url, origin
@@ -37,7 +37,6 @@ CHUNK_BYTES: Final = 128 * 1024
 HTTPS_PORT: Final = 443
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_TEMPORARY: Final = frozenset({408, 425, 429})
 _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
 _NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
@@ -103,7 +102,7 @@ class HttpDoor:
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self.open_public(method, url, headers=sent, timeout=timeout, deadline=deadline)
             if answer.status_code not in _REDIRECTS:
-                return await _checked_content(answer, max_bytes, deadline)
+                return await checked_content(answer, max_bytes, deadline)
             url = await _next_hop(answer, url)
         raise RefusedUrl(f"the URL redirects more than {MAX_REDIRECTS} times")
 
@@ -242,7 +241,7 @@ class AccountClient:
         if answer.status_code != 200:
             response = await self._read(answer, MAX_ANSWER_BYTES, deadline)
             raise self._errors(response) or error_from(response)
-        return _content(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR)
+        return content_of(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR)
 
     async def _foreign(self, url: str, max_bytes: int, deadline: float) -> Content:
         left = max(1.0, deadline - asyncio.get_running_loop().time())
@@ -303,7 +302,7 @@ class AccountClient:
     async def _read(self, answer: httpx.Response, max_bytes: int, deadline: float) -> Response:
         body = bytearray()
         try:
-            async for chunk in _chunks(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR):
+            async for chunk in chunks(answer, max_bytes, deadline, ErrorKind.PROVIDER_ERROR):
                 body += chunk
         except ProviderError as error:
             if answer.status_code < 400:
@@ -349,52 +348,3 @@ def _raise_unavailable(error: Exception) -> NoReturn:
 async def _next_hop(answer: httpx.Response, url: str) -> str:
     await answer.aclose()
     return urljoin(url, str(answer.headers.get("location", "")))
-
-
-async def _checked_content(answer: httpx.Response, max_bytes: int, deadline: float) -> Content:
-    status = answer.status_code
-    if status == 200:
-        return _content(answer, max_bytes, deadline, ErrorKind.INPUT_MEDIA)
-    wait = retry_after(answer.headers)
-    await answer.aclose()
-    temporary = status >= 500 or status in _TEMPORARY
-    kind = ErrorKind.PROVIDER_UNAVAILABLE if temporary else ErrorKind.INPUT_MEDIA
-    raise ProviderError(
-        kind, f"the URL's server answered HTTP {status}", retry_after=wait, http_status=status
-    )
-
-
-def _content(answer: httpx.Response, max_bytes: int, deadline: float, kind: ErrorKind) -> Content:
-    media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    announced = answer.headers.get("content-length", "")
-    length = int(announced) if announced.isdigit() and "content-encoding" not in answer.headers else None
-    return Content(media_type, length, _chunks(answer, max_bytes, deadline, kind))
-
-
-async def _chunks(
-    answer: httpx.Response,
-    max_bytes: int,
-    deadline: float,
-    too_large: ErrorKind,
-) -> AsyncIterator[bytes]:
-    """The body, decoded and bounded. Raises ProviderError PROVIDER_UNAVAILABLE if it breaks off."""
-    received = 0
-    try:
-        chunks = aiter(answer.aiter_bytes())
-        while True:
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                return
-            received += len(chunk)
-            if received > max_bytes:
-                raise ProviderError(too_large, f"the answer is longer than {max_bytes} bytes")
-            yield chunk
-    except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-        message = (
-            "the download took too long" if isinstance(error, TimeoutError) else "the download broke off"
-        )
-        raise ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, message) from error
-    finally:
-        with contextlib.suppress(httpx.HTTPError, aiohttp.ClientError, OSError):
-            await answer.aclose()

@@ -19,7 +19,8 @@ _FILE: Final = "local_models.toml"
 class Weights(BaseModel):
     """How the worker gets and runs a model. `origin`: part of the package, built at first start, or pulled from `repo`.
 
-    `rate` is the native frames per second; `area` the pixels of a frame made at most, `file_rate` the frames per second
+    `rate` is the native frames per second; `area` the pixels of a frame made at most, `multiple` what its sides
+    are multiples of where that is more than the family's, `file_rate` the frames per second
     of the file, where it is not the native one. `memory_bytes`: what a document says it needs, None where none does.
     """
 
@@ -33,6 +34,7 @@ class Weights(BaseModel):
     rate: Decimal = Field(gt=0)
     file_rate: int | None = Field(default=None, ge=1, le=120)
     area: int = Field(gt=0)
+    multiple: int | None = Field(default=None, ge=1)
     steps: int = Field(ge=1)
     guidance: float = Field(ge=1)
     strength: float = Field(default=0.7, gt=0, le=1)

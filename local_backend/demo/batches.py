@@ -19,14 +19,18 @@ _LATE_SHIFT: Final = 1.5
 _FAVOURED: Final = 0.2  # noise level below which the loss weighs no more
 
 
+def pool() -> tuple[Tensor, Tensor]:
+    """The scenes that training draws from: their `indices` and their captions' token ids, row by row."""
+    scenes = trained_on()
+    return indices(scenes), torch.tensor([padded(read(scene.caption)) for scene in scenes])
+
+
 class Batches:
     """Endless training batches: clips, noisy clips, noise levels, weights, token ids."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
-        scenes = trained_on()
-        self._which = indices(scenes)
-        self._tokens = torch.tensor([padded(read(scene.caption)) for scene in scenes])
+        self._which, self._tokens = pool()
 
     def draw(self, progress: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """One batch; `progress`, 0..1, of the whole training."""

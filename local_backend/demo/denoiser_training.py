@@ -11,6 +11,7 @@ from local_backend.demo.batches import BATCH, Batches
 from local_backend.demo.evaluation import accuracy, errors
 from local_backend.demo.network import DemoTransformer, TextEncoder
 from local_backend.demo.pipeline import DemoPipeline
+from local_backend.demo.training import Training
 
 _RATE: Final = 1e-3
 _WARM_UP: Final = 200
@@ -32,8 +33,8 @@ class Model(nn.Module):
         return made
 
 
-class DenoiserTraining:
-    """The state of a training: everything that its checkpoint holds."""
+class DenoiserTraining(Training):
+    """Trains `model`; `average`, which follows it slowly, is what is kept."""
 
     def __init__(self, total_steps: int, seed: int) -> None:
         torch.manual_seed(seed)
@@ -41,54 +42,24 @@ class DenoiserTraining:
         self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
         matrices = [p for p in self.model.parameters() if p.ndim >= 2]
         vectors = [p for p in self.model.parameters() if p.ndim < 2]
-        self.optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": 0.01}, {"params": vectors, "weight_decay": 0.0}],
             lr=_RATE,
             betas=(0.9, 0.98),
             fused=True,
         )
-        self.batches = Batches(seed + 1)
-        self.total_steps = total_steps
-        self.step = 0
-        self.seconds = 0.0
-        self.loss = 0.0
+        self._batches = Batches(seed + 1)
+        parts = {"model": self.model, "average": self.average, "optimizer": optimizer}
+        super().__init__(parts, self.model, self._batches.generator, total_steps)
         self.compute: Any = torch.compile(self.model)
-
-    def state(self) -> dict[str, Any]:
-        """Everything that a later process needs to go on exactly."""
-        return {
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.batches.generator.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "loss": self.loss,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.batches.generator.set_state(state["generator"])
-        self.step, self.seconds, self.loss = state["step"], state["seconds"], state["loss"]
 
     def train_step(self) -> None:
         """Learn from one batch."""
-        progress = self.step / self.total_steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(progress)
-        clips, noisy, noise, weights, tokens = self.batches.draw(progress)
+        clips, noisy, noise, weights, tokens = self._batches.draw(self.progress)
         with torch.autocast("cpu", torch.bfloat16):
             made = self.compute(noisy, noise, tokens)
         loss = (((made.float() - clips) ** 2).mean((1, 2, 3, 4)) * weights).mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        self.loss = float(loss.detach()) if self.step == 1 else 0.98 * self.loss + 0.02 * float(loss.detach())
+        self.learn(loss, self._rate(self.progress))
         keep = min(_AVERAGED, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - keep)
 

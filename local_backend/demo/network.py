@@ -5,7 +5,7 @@ CPU. The network predicts the clean clip; its last layers see the noisy patch ag
 """
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -193,8 +193,3 @@ def _to_clip(patches: Tensor) -> Tensor:
     count = len(patches)
     cut = patches.reshape(count, _GRID, _GRID, FRAMES, PATCH, PATCH, 3)
     return cut.permute(0, 6, 3, 1, 4, 2, 5).reshape(count, 3, FRAMES, SIDE, SIDE)
-
-
-def parameters_of(module: Any) -> int:
-    """How many numbers it has learnt."""
-    return sum(each.numel() for each in module.parameters())

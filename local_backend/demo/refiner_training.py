@@ -4,14 +4,15 @@ import math
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool3d
 
+from local_backend.demo.batches import pool
 from local_backend.demo.evaluation import accuracy
 from local_backend.demo.network import Refiner
 from local_backend.demo.pipeline import DemoPipeline
-from local_backend.demo.render import indices, render
-from local_backend.demo.world import padded, read, trained_on
+from local_backend.demo.render import render
+from local_backend.demo.training import Training
 
 _BATCH: Final = 8
 _FRAMES: Final = 4  # of each clip: neighbours in a clip teach much the same
@@ -21,57 +22,25 @@ _NOISE: Final = (0.05, 0.85)  # levels that the predictions are made from
 _REPORT_SEED: Final = 11
 
 
-class RefinerTraining:
-    """The state of a training: everything that its checkpoint holds. `denoiser` is only read."""
+class RefinerTraining(Training):
+    """Trains `refiner`; the denoiser, a Model, is only read."""
 
     def __init__(self, denoiser: Any, total_steps: int, seed: int) -> None:
         torch.manual_seed(seed + 2)
         self._denoiser = denoiser
         self.refiner = Refiner()
-        self.optimizer = torch.optim.AdamW(self.refiner.parameters(), lr=_RATE, betas=(0.9, 0.98), fused=True)
+        optimizer = torch.optim.AdamW(self.refiner.parameters(), lr=_RATE, betas=(0.9, 0.98), fused=True)
         self.generator = torch.Generator().manual_seed(seed + 3)
-        scenes = trained_on()
-        self._which = indices(scenes)
-        self._tokens = torch.tensor([padded(read(scene.caption)) for scene in scenes])
-        self.total_steps = total_steps
-        self.step = 0
-        self.seconds = 0.0
-        self.loss = 0.0
-
-    def state(self) -> dict[str, Any]:
-        """Everything that a later process needs to go on exactly."""
-        return {
-            "refiner": self.refiner.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-            "loss": self.loss,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
-        self.refiner.load_state_dict(state["refiner"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
-        self.step, self.seconds, self.loss = state["step"], state["seconds"], state["loss"]
+        self._which, self._tokens = pool()
+        parts = {"refiner": self.refiner, "optimizer": optimizer}
+        super().__init__(parts, self.refiner, self.generator, total_steps)
 
     def train_step(self) -> None:
         """Learn from one batch."""
-        progress = self.step / self.total_steps
-        for group in self.optimizer.param_groups:
-            group["lr"] = (
-                _RATE * min(1.0, (self.step + 1) / _WARM_UP) * (1 + math.cos(math.pi * progress)) / 2
-            )
+        warm = min(1.0, (self.step + 1) / _WARM_UP)
+        rate = _RATE * warm * (1 + math.cos(math.pi * self.progress)) / 2
         predicted, large, pooled = self._batch()
-        made = self.refiner(predicted, pooled)
-        loss = (made - large).abs().mean()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.refiner.parameters(), 1.0)
-        self.optimizer.step()
-        self.step += 1
-        self.loss = float(loss.detach()) if self.step == 1 else 0.98 * self.loss + 0.02 * float(loss.detach())
+        self.learn((self.refiner(predicted, pooled) - large).abs().mean(), rate)
 
     @torch.no_grad()
     def _batch(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,11 +17,12 @@ import torch
 
 from local_backend.demo.denoiser_training import DenoiserTraining
 from local_backend.demo.refiner_training import RefinerTraining
+from local_backend.demo.training import Training
 
-Training = DenoiserTraining | RefinerTraining
 
-
-def run(training: Training, checkpoint: Path, minutes: float, every: float) -> Iterator[dict[str, Any]]:
+def run(
+    training: DenoiserTraining | RefinerTraining, checkpoint: Path, minutes: float, every: float
+) -> Iterator[dict[str, Any]]:
     """Train for `minutes` or to the last step; save and report every `every` seconds and at the end."""
     started = noted = time.monotonic()
     while training.step < training.total_steps:
@@ -44,10 +45,13 @@ def _save(training: Training, checkpoint: Path) -> None:
     partial.replace(checkpoint)
 
 
-def _restore(training: Training, checkpoint: Path) -> None:
-    if checkpoint.exists():
-        training.restore(torch.load(checkpoint, weights_only=True))
-        print(f"goes on from step {training.step}", file=sys.stderr)  # noqa: T201
+def _restore(training: Training, checkpoint: Path) -> bool:
+    """Go on from the checkpoint, if there is one."""
+    if not checkpoint.exists():
+        return False
+    training.restore(torch.load(checkpoint, weights_only=True))
+    print(f"{checkpoint.stem}: step {training.step}", file=sys.stderr)  # noqa: T201
+    return True
 
 
 def main() -> None:
@@ -66,9 +70,13 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(options.threads)
     denoiser = DenoiserTraining(options.steps, options.seed)
-    _restore(denoiser, options.out / "denoiser.pt")
-    training: Training = denoiser
+    trained = _restore(denoiser, options.out / "denoiser.pt")
+    training: DenoiserTraining | RefinerTraining = denoiser
     if options.part == "refiner":
+        if not trained:
+            parser.error(
+                f"--part refiner learns from the denoiser, and {options.out} has none: train that first"
+            )
         training = RefinerTraining(denoiser.average.eval(), options.steps, options.seed)
         _restore(training, options.out / "refiner.pt")
     with (options.out / "train.jsonl").open("a") as log:

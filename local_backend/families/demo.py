@@ -7,7 +7,7 @@ from typing import Any
 from local_backend.families.family import Family, Task
 
 
-def _load(folder: Path, **_: Any) -> Any:
+def _load(folder: Path) -> Any:
     from local_backend.demo.pipeline import DemoPipeline
 
     return DemoPipeline.from_pretrained(folder)
@@ -19,14 +19,11 @@ def _tasks(pipeline: Any) -> Mapping[Task, Any]:
 
 FAMILY = Family(
     name="demo",
-    classes=frozenset({"DemoPipeline"}),
     tasks=_tasks,
-    offers=frozenset(Task),
     frame_step=16,
     frame_offset=0,
     multiple=32,
     frames_argument=None,
-    last_image_argument="last_image",
     negative_prompt=False,
     sized=False,
     fit="pad",

@@ -28,10 +28,8 @@ FAMILY = Family(
     name="wan",
     classes=frozenset({"WanPipeline", "WanImageToVideoPipeline"}),
     tasks=_tasks,
-    offers=frozenset(Task),
     frame_step=4,
     frame_offset=1,
     multiple=16,
-    last_image_argument="last_image",
     arguments={"max_sequence_length": 512},
 )

@@ -46,7 +46,7 @@ def _order(attempt: str) -> Order:
 
 def _pictures(engine: Engine) -> Any:
     order = _order("e")
-    return engine._denoise(engine._model(order.preset), order, _Stop())
+    return engine._denoise(engine._library.get(order.preset.id), order, _Stop())
 
 
 def _digest(path: Path) -> str:

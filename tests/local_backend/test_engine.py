@@ -55,7 +55,7 @@ def order(operation: Operation = Operation.GENERATE, media: Path | None = None, 
 def made(engine: Engine, wanted: Order, notes: Notes | None = None) -> bytes:
     """The generated pictures, before any file is written; narrow ones, for speed."""
     narrow = replace(wanted, width=48, height=144)
-    return engine._denoise(engine._model(wanted.preset), narrow, notes or Notes()).tobytes()
+    return engine._denoise(engine._library.get(wanted.preset.id), narrow, notes or Notes()).tobytes()
 
 
 def test_every_stage_and_every_step_is_told(engine: Engine, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ TINY = all_presets()["onereel/tiny-random"]
 
 
 def library(models_dir: Path, budget: int | None = None) -> Library:
-    return Library(models_dir, "cpu", [DEMO, TWIN, TINY], budget)
+    return Library(models_dir, "cpu", [DEMO, TWIN, TINY], budget, lambda _: None)
 
 
 def test_a_model_is_loaded_once_and_measured(models_dir: Path) -> None:

@@ -88,15 +88,19 @@ def test_a_bad_value_is_a_400_that_names_its_field(field: str, value: Any) -> No
 
 
 def test_the_native_size_has_the_files_aspect() -> None:
-    wan = FAMILIES["wan"]
-    assert wan.native_size(720, 1280, 80 * 144) == (80, 144)
-    assert wan.native_size(1280, 720, 80 * 144) == (144, 80)
-    assert wan.native_size(720, 1280, 480 * 832) == (480, 832)
+    wan, tiny = FAMILIES["wan"], PRESETS["onereel/tiny-random"].weights
+    assert wan.native_size(720, 1280, tiny) == (80, 144)
+    assert wan.native_size(1280, 720, tiny) == (144, 80)
+    assert wan.native_size(720, 1280, PRESETS["local/wan2.1-1.3b"].weights) == (480, 832)
     for width, height in ((640, 360), (500, 500), (1920, 800), (16, 4000)):
-        native = wan.native_size(width, height, 80 * 144)
+        native = wan.native_size(width, height, tiny)
         assert all(side % 16 == 0 for side in native)
         assert native[0] * native[1] <= 80 * 144
-    assert FAMILIES["demo"].native_size(1280, 720, 1024) == (32, 32)
+    for width, height in ((720, 1280), (1024, 1792), (1792, 1024), (640, 360)):
+        assert all(
+            side % 32 == 0 for side in wan.native_size(width, height, PRESETS["local/wan2.2-5b"].weights)
+        )
+    assert FAMILIES["demo"].native_size(1280, 720, PRESETS["onereel/demo"].weights) == (32, 32)
 
 
 def test_frames_follow_the_familys_rule() -> None:
