@@ -17,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from litestar import Litestar
 
-from local_backend.jobs import Generates, Jobs
+from local_backend.jobs import Jobs, Makes
 from local_backend.lifetime import follow_parent, own_folder
 from local_backend.server import Served, create_app
 from providers.presets import DEFAULT_MODEL, Preset, all_presets
@@ -41,7 +41,7 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints from here on must not fill a pipe that nobody reads
     presets = _presets(options.models)
     served = Served(presets, options.models_dir)
-    jobs = Jobs(work_dir, lambda: _load(options, presets), keep=options.keep_seconds)
+    jobs = Jobs(work_dir, lambda: _load(options, presets), keep=options.keep_seconds, batch=options.batch)
     jobs.start()
     try:
         asyncio.run(_serve(jobs, create_app(jobs, work_dir, token, served), listener, options.drain_seconds))
@@ -62,6 +62,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models-dir", type=Path, default=data_dir / "models")
     parser.add_argument("--work-dir", type=Path, help="where uploads and finished files lie")
     parser.add_argument("--parent-pid", type=int, help="end with this process")
+    parser.add_argument(
+        "--features", help="names, with commas, of docs/local-backend.md; default: the measured ones"
+    )
+    parser.add_argument("--batch", type=int, default=1, help="videos that are alike made in one call at most")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model")
     parser.add_argument("--keep-seconds", type=float, default=_KEEP_SECONDS, help="life of finished files")
     parser.add_argument("--drain-seconds", type=float, default=0, help="time for running jobs at SIGTERM")
@@ -82,13 +86,17 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _presets(names: str) -> dict[str, Preset]:
     """The models to serve, in this order."""
-    known, wanted = all_presets(), [name.strip() for name in names.split(",") if name.strip()]
+    known, wanted = all_presets(), _names(names)
     if not wanted or any(name not in known for name in wanted):
         sys.exit(f"--models takes names of {', '.join(known)}, with commas between; not '{names}'.")
     return {name: known[name] for name in wanted}
 
 
-def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Generates:
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Makes:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -100,6 +108,7 @@ def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Generat
         options.threads,
         list(presets.values()),
         budget=options.memory_bytes,
+        features=None if options.features is None else _names(options.features),
     )
 
 

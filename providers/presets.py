@@ -16,12 +16,31 @@ DEFAULT_MODEL: Final = "onereel/demo"
 _FILE: Final = "local_models.toml"
 
 
+class Distilled(BaseModel):
+    """A LoRA of `repo` with which the model needs `steps` steps; `file_2` is for the second expert of two.
+
+    `always`: the model is never run without it, whatever quality is asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    repo: str
+    revision: str = "main"
+    file: str
+    file_2: str | None = None
+    steps: int = Field(ge=1)
+    guidance: float = Field(default=1.0, ge=1)
+    always: bool = False
+
+
 class Weights(BaseModel):
     """How the worker gets and runs a model. `origin`: part of the package, built at first start, or pulled from `repo`.
 
     `rate` is the native frames per second; `area` the pixels of a frame made at most, `multiple` what its sides
     are multiples of where that is more than the family's, `file_rate` the frames per second
     of the file, where it is not the native one. `memory_bytes`: what a document says it needs, None where none does.
+    `continues`: it goes on from several frames of a video, not from its last one alone. `storage`: weights kept in
+    fewer bits than they are computed in. `pinned`: loaded and tried when the worker starts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +58,10 @@ class Weights(BaseModel):
     guidance: float = Field(ge=1)
     strength: float = Field(default=0.7, gt=0, le=1)
     memory_bytes: int | None = Field(default=None, gt=0)
+    continues: bool = False
+    storage: Literal["float8"] | None = None
+    pinned: bool = False
+    distilled: Distilled | None = None
     commercial_limits: str | None = None
 
 
