@@ -33,11 +33,11 @@ class Making:
         return Shape(self.width, self.height, self.frames, clips)
 
 
-def making(order: Order, family: Family, continues: bool) -> Making:
-    """What to make; `continues` is whether the model can go on from several frames."""
+def making(order: Order, family: Family) -> Making:
+    """What to make."""
     weights = order.preset.weights
     width, height = family.native_size(order.width, order.height, weights)
-    task = _task(order, continues)
+    task = _task(order, family)
     shown = (
         {Task.CONTINUE: family.overlap, Task.IMAGE: 1}.get(task, 0)
         if order.operation is Operation.EXTEND
@@ -48,11 +48,11 @@ def making(order: Order, family: Family, continues: bool) -> Making:
     return Making(task, width, height, count, shown, Fraction(weights.rate))
 
 
-def _task(order: Order, continues: bool) -> Task:
+def _task(order: Order, family: Family) -> Task:
     if order.operation in (Operation.EDIT, Operation.REMIX) and order.source is not None:
         return Task.VIDEO
     if order.operation is Operation.EXTEND:
-        return Task.CONTINUE if continues else Task.IMAGE
+        return Task.CONTINUE if family.continues else Task.IMAGE
     pictures = (MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME, MediaRole.REFERENCE)
     return Task.IMAGE if any(role in order.media for role in pictures) else Task.TEXT
 

@@ -32,8 +32,10 @@ class Clip:
 
 
 def quantized(frames: NDArray[np.float32]) -> Frames:
-    """Frames of 0..1 as bytes, one by one: a whole clip in floats is large."""
+    """Frames of 0..1 as bytes, one by one: a whole clip in floats is large. ArithmeticError for what is no number."""
     result = np.empty(frames.shape, np.uint8)
     for index, frame in enumerate(frames):
+        if not np.isfinite(frame).all():
+            raise ArithmeticError(f"frame {index} holds values that are not numbers")
         result[index] = (frame * 255 + 0.5).clip(0, 255)
     return result

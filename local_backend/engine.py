@@ -27,7 +27,6 @@ from local_backend.memory import ALL, NOTHING, ON_DEVICE, Memory, Rung, Shape
 from local_backend.order import Order
 from local_backend.speed import Speed
 from local_backend.steps import Report, Steps
-from providers.contract import Operation
 from providers.presets import Preset
 
 _STEPS_KEPT = 200
@@ -150,9 +149,7 @@ class Engine:
         return facts
 
     def _making(self, order: Order) -> Making:
-        weights = order.preset.weights
-        continues = order.operation is Operation.EXTEND and weights.continues
-        return making(order, FAMILIES[weights.family], continues)
+        return making(order, FAMILIES[order.preset.weights.family])
 
     def _call(self, model: Loaded, orders: Sequence[Order], made: Making, report: Report) -> list[Clip]:
         order, family = orders[0], model.family

@@ -39,8 +39,7 @@ class Weights(BaseModel):
     `rate` is the native frames per second; `area` the pixels of a frame made at most, `multiple` what its sides
     are multiples of where that is more than the family's, `file_rate` the frames per second
     of the file, where it is not the native one. `memory_bytes`: what a document says it needs, None where none does.
-    `continues`: it goes on from several frames of a video, not from its last one alone. `storage`: weights kept in
-    fewer bits than they are computed in. `pinned`: loaded and tried when the worker starts.
+    `storage`: weights kept in fewer bits than they are computed in. `pinned`: loaded and tried when the worker starts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,7 +57,6 @@ class Weights(BaseModel):
     guidance: float = Field(ge=1)
     strength: float = Field(default=0.7, gt=0, le=1)
     memory_bytes: int | None = Field(default=None, gt=0)
-    continues: bool = False
     storage: Literal["float8"] | None = None
     pinned: bool = False
     distilled: Distilled | None = None

@@ -13,6 +13,7 @@ from local_backend.families import (
     sana_video,
     skyreels,
     wan,
+    wan_vace,
 )
 
 FAMILIES: Final = {
@@ -28,5 +29,6 @@ FAMILIES: Final = {
         sana_video,
         skyreels,
         wan,
+        wan_vace,
     )
 }

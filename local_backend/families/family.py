@@ -77,7 +77,7 @@ class Family:
     heights in multiples of `multiple` pixels (a model may need a larger one), or always that where it is not `sized`.
     `arguments` is what every call gets besides the common ones, `rate_argument` the name under which it is told the
     frames per second. `conditions` and `guidance` give the arguments for what a call starts from and for its guidance
-    scale; `sounds` the sound of each clip of an output. To continue a video a pipeline is shown its last `overlap`
+    scale; `sounds` the sound of each clip of an output. A family that `continues` a video is shown its last `overlap`
     frames, which come first in what it makes, after themselves where it `repeats_clip`. `passes`: how often so many
     frames take all steps. `batches`: several prompts in one call. `load` opens what is no pipeline of diffusers.
     """
@@ -93,6 +93,7 @@ class Family:
     negative_prompt: bool = True
     sized: bool = True
     fit: Fit = "crop"
+    continues: bool = False
     overlap: int = 1
     repeats_clip: bool = False
     batches: bool = True

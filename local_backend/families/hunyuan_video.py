@@ -25,5 +25,6 @@ FAMILY = Family(
     frame_step=4,
     frame_offset=1,
     multiple=16,
+    batches=False,  # the attention of its VAE fails on more than one clip
     guidance=_guidance,
 )

@@ -47,6 +47,7 @@ FAMILY = Family(
     frame_step=8,
     frame_offset=1,
     multiple=32,
+    continues=True,
     overlap=17,
     rate_argument="frame_rate",
     conditions=_conditions,

@@ -43,6 +43,7 @@ FAMILY = Family(
     frame_step=4,
     frame_offset=1,
     multiple=16,
+    continues=True,
     overlap=_OVERLAP,
     repeats_clip=True,
     passes=parts,
