@@ -20,7 +20,7 @@ from litestar import Litestar
 from local_backend.jobs import Jobs, Makes
 from local_backend.lifetime import follow_parent, own_folder
 from local_backend.server import Served, create_app
-from providers.presets import DEFAULT_MODEL, Preset, all_presets
+from providers.presets import DEFAULT_MODEL, Preset, all_presets, preset
 
 _KEEP_SECONDS = 1800
 _DRAIN_POLL_SECONDS = 0.1
@@ -30,16 +30,18 @@ def main() -> None:
     """Run until SIGTERM or the parent's death."""
     options = _options()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    token = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
+    token = _token(options.token_file)
     if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
-        sys.exit("Set ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only.")
+        sys.exit(
+            "Give --token-file or set ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
+        )
     work_dir = own_folder(options.work_dir or Path(tempfile.gettempdir()) / "onereel-worker")
     if options.parent_pid:
         follow_parent(options.parent_pid, work_dir)
     listener = _listen(options.host, options.port)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201  (the documented output)
     os.dup2(2, 1)  # whatever a library prints from here on must not fill a pipe that nobody reads
-    presets = _presets(options.models)
+    presets = _presets(options.models, options.own_models)
     served = Served(presets, options.models_dir)
     jobs = Jobs(work_dir, lambda: _load(options, presets), keep=options.keep_seconds, batch=options.batch)
     jobs.start()
@@ -53,11 +55,17 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="local_backend", description="onereel's diffusion worker")
-    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; others than loopback need a token"
+    )
+    parser.add_argument("--token-file", type=Path, help="file with the bearer token of callers")
     parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ...")
     data_dir = Path(os.environ.get("ONEREEL_DATA_DIR", "onereel-data"))
     parser.add_argument("--models", default=DEFAULT_MODEL, help="names, with commas; the first is warmed up")
+    parser.add_argument(
+        "--own-models", type=Path, help="JSON file: rows as in [[local.own_models]] of onereel.toml"
+    )
     parser.add_argument("--memory-bytes", type=int, help="for the weights of all models in memory")
     parser.add_argument("--models-dir", type=Path, default=data_dir / "models")
     parser.add_argument("--work-dir", type=Path, help="where uploads and finished files lie")
@@ -72,6 +80,20 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _token(file: Path | None) -> str:
+    """What callers have to bear: the file's first line, else ONEREEL_WORKER_TOKEN."""
+    given = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
+    if file is None:
+        return given
+    try:
+        token = file.read_text().strip()
+    except OSError as error:
+        sys.exit(f"--token-file {file} cannot be read: {error.strerror}.")
+    if not token or len(token.split()) != 1:
+        sys.exit(f"--token-file {file} must hold the token, and nothing else.")
+    return token
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """Bind with SO_REUSEPORT, so that a supervisor may hold the port (bound, not listening) between workers."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -84,9 +106,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _presets(names: str) -> dict[str, Preset]:
+def _presets(names: str, own_models: Path | None) -> dict[str, Preset]:
     """The models to serve, in this order."""
-    known, wanted = all_presets(), _names(names)
+    own = [] if own_models is None else [preset(row) for row in json.loads(own_models.read_text())]
+    known, wanted = {**all_presets(), **{each.id: each for each in own}}, _names(names)
     if not wanted or any(name not in known for name in wanted):
         sys.exit(f"--models takes names of {', '.join(known)}, with commas between; not '{names}'.")
     return {name: known[name] for name in wanted}

@@ -5,15 +5,31 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from importlib import resources
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from providers.spec import ModelSpec
 
 DEFAULT_MODEL: Final = "onereel/demo"
 
 _FILE: Final = "local_models.toml"
+
+FamilyName = Literal[
+    "cogvideox",
+    "demo",
+    "hunyuan_video",
+    "kandinsky",
+    "ltx",
+    "ltx2",
+    "mochi",
+    "sana_video",
+    "skyreels",
+    "wan",
+    "wan_vace",
+]
+"""Architectures that the worker can run: its local_backend/families."""
 
 
 class Distilled(BaseModel):
@@ -34,7 +50,8 @@ class Distilled(BaseModel):
 
 
 class Weights(BaseModel):
-    """How the worker gets and runs a model. `origin`: part of the package, built at first start, or pulled from `repo`.
+    """How the worker gets and runs a model. `origin`: part of the package, built at first start, pulled from `repo` of
+    the Hugging Face hub, or there already in `folder`.
 
     `rate` is the native frames per second; `area` the pixels of a frame made at most, `multiple` what its sides
     are multiples of where that is more than the family's, `file_rate` the frames per second
@@ -44,9 +61,10 @@ class Weights(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    family: str
-    origin: Literal["package", "built", "hub"] = "hub"
-    repo: str | None = None
+    family: FamilyName
+    origin: Literal["package", "built", "hub", "folder"] = "hub"
+    repo: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    folder: Path | None = None
     revision: str = "main"
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     rate: Decimal = Field(gt=0)
@@ -62,6 +80,16 @@ class Weights(BaseModel):
     distilled: Distilled | None = None
     commercial_limits: str | None = None
 
+    @model_validator(mode="after")
+    def _found_somewhere(self) -> Self:
+        if self.origin == "hub" and self.repo is None:
+            raise ValueError(
+                "name the repo of the hub that has them, or an absolute folder with origin = 'folder'"
+            )
+        if self.origin == "folder" and (self.folder is None or not self.folder.is_absolute()):
+            raise ValueError("origin 'folder' needs an absolute folder")
+        return self
+
 
 class Preset(ModelSpec):
     """A model of the worker by its public name."""
@@ -70,9 +98,16 @@ class Preset(ModelSpec):
 
 
 @cache
+def _file() -> Mapping[str, Any]:
+    return tomllib.loads(resources.files("providers").joinpath(_FILE).read_text(encoding="utf-8"))
+
+
+def preset(row: Mapping[str, Any]) -> Preset:
+    """A row of the file, or of an operator's own models; the file's [defaults] fill what it does not say."""
+    return Preset.model_validate({**_file()["defaults"], **row})
+
+
+@cache
 def all_presets() -> Mapping[str, Preset]:
-    """Read the file once, by public name; its [defaults] fill what a row does not say."""
-    raw = tomllib.loads(resources.files("providers").joinpath(_FILE).read_text(encoding="utf-8"))
-    defaults: dict[str, Any] = raw.get("defaults", {})
-    found = [Preset.model_validate({**defaults, **row}) for row in raw["models"]]
-    return {preset.id: preset for preset in found}
+    """Those of the file, by public name; read once."""
+    return {found.id: found for found in map(preset, _file()["models"])}

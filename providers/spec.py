@@ -30,7 +30,7 @@ from providers.urls import origin
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 PARAMETERS: Final = frozenset(
-    {"negative_prompt", "seed", "fps", "aspect_ratio", "resolution", "audio", "n", "service_tier"},
+    {"negative_prompt", "seed", "fps", "aspect_ratio", "resolution", "audio", "quality", "n", "service_tier"},
 )
 """Extension fields of the create body that a model may or may not take."""
 
