@@ -17,7 +17,7 @@ from pydantic_settings import (
 from billing.exchange import ExchangeRate
 from billing.plans import Plan
 from providers.configured import expanded, from_environment
-from providers.presets import DEFAULT_MODEL, Preset, all_presets, preset
+from providers.presets import DEFAULT_MODEL, FeatureName, Preset, all_presets, preset
 from providers.spec import UpstreamSpec
 
 
@@ -66,7 +66,7 @@ class Local(_Section):
     own_models: tuple[Preset, ...] = ()
     models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
     memory_bytes: int | None = Field(default=None, gt=0)
-    features: tuple[str, ...] | None = None
+    features: tuple[FeatureName, ...] | None = None
     batch: int = Field(default=1, ge=1, le=16)
     python: str | None = None
     models_dir: Path | None = None

@@ -22,7 +22,7 @@ def load(preset: Preset, models_dir: Path, pipeline: Any) -> None:
         if file is None:
             continue
         if not (folder / file).is_file():
-            raise FileNotFoundError(f"{preset.id}: its distilled LoRA {file} is not in {folder.name}")
+            raise FileNotFoundError(f"{preset.id}: its distilled LoRA {file} is not in {folder.parent.name}")
         extra = {"load_into_transformer_2": True} if second else {}
         pipeline.load_lora_weights(
             folder,

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Engine:
             tried: Shape = NOTHING
             try:
                 report.stage("load")
-                model = self._library.get(order.preset.id, rung)
+                model = self._model(order.preset.id, rung)
                 tried = shape
                 report.stage("encode")
                 return self._call(model, orders, made, report)
@@ -184,15 +185,22 @@ class Engine:
         ]
 
     def _warm_up(self, preset: Preset) -> None:
-        """Two steps at a small shape: shows that the weights run, and what makes them quicker here."""
+        """Two steps at a small shape: shows that the weights run."""
         rung = self._memory.rung(preset.id, NOTHING, self._library.weight(preset.id))
-        model = self._library.get(preset.id, rung)
-        if Task.TEXT not in model.tasks:
-            return
-        if not self._speed.prepare(preset, model.pipeline, lambda steps: _small(model, steps)):
-            self._library.drop(preset.id)
-            model = self._library.get(preset.id, rung)
-        _small(model, 2)
+        model = self._model(preset.id, rung)
+        if Task.TEXT in model.tasks:
+            _small(model, 2)
+
+    def _model(self, name: str, rung: Rung) -> Loaded:
+        """The model, loaded and made ready for what makes it faster."""
+        model = self._library.get(name, rung)
+        if not model.prepared:
+            small = partial(_small, model) if Task.TEXT in model.tasks else None
+            if not self._speed.prepare(model.preset, model.pipeline, small):
+                self._library.drop(name)
+                model = self._library.get(name, rung)
+            model.prepared = True
+        return model
 
 
 def _small(model: Loaded, steps: int) -> NDArray[np.float32]:

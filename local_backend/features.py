@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 _LOG = logging.getLogger("local_backend")
 _TRANSFORMERS: Final = ("transformer", "transformer_2")
-_CACHE_THRESHOLD: Final = 0.1  # change of the first block's output below which the others are not run again
+CACHE_THRESHOLD: Final = 0.1  # change of the first block's output below which the others are not run again
 _ATTENTION: Final = ("native", "_native_cudnn", "_native_flash", "flash", "_flash_3")
 _TOLERANCE: Final = 0.02  # of 0..1 pixels: what another order of sums may change after two steps
 _WORTH: Final = 0.95  # another backend is taken where it needs less than this share of the time
@@ -120,11 +120,13 @@ def transformers(pipeline: Any) -> list[Any]:
 
 
 @contextmanager
-def first_block_cache(pipeline: Any, threshold: float = _CACHE_THRESHOLD) -> Iterator[None]:
+def first_block_cache(pipeline: Any, threshold: float | None = None) -> Iterator[None]:
     """With the cache on for one call; its state ends with the call."""
     parts = [part for part in transformers(pipeline) if hasattr(part, "enable_cache")]
     for part in parts:
-        part.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+        part.enable_cache(
+            FirstBlockCacheConfig(threshold=CACHE_THRESHOLD if threshold is None else threshold)
+        )
     try:
         yield
     finally:
@@ -132,7 +134,7 @@ def first_block_cache(pipeline: Any, threshold: float = _CACHE_THRESHOLD) -> Ite
             part.disable_cache()
 
 
-def cache_skips(pipeline: Any, attempt: Try, threshold: float = _CACHE_THRESHOLD) -> bool:
+def cache_skips(pipeline: Any, attempt: Try, threshold: float | None = None) -> bool:
     """Whether the cache does anything for this model: some silently do nothing, some models have no place for it."""
     parts = [part for part in transformers(pipeline) if hasattr(part, "enable_cache")]
     if not parts:
@@ -175,12 +177,11 @@ def quickest_attention(pipeline: Any, attempt: Try, candidates: Sequence[str] = 
 
     The choice holds for the whole process: diffusers keeps it in one place for all models.
     """
-    parts = transformers(pipeline)
     reference: NDArray[np.float32] | None = None
     seconds: dict[str, float] = {}
     for name in candidates:
         try:
-            _set_attention(parts, name)
+            set_attention(pipeline, name)
             made = attempt()  # some refuse only here
             times = [_timed(attempt) for _ in range(3)]
         except Exception as error:  # a kernel fails in its own ways; the next one is tried
@@ -192,13 +193,15 @@ def quickest_attention(pipeline: Any, attempt: Try, candidates: Sequence[str] = 
     base = seconds.get(candidates[0], float("inf"))
     better = {name: took for name, took in seconds.items() if took < base * _WORTH}
     best = min(better, key=lambda name: better[name]) if better else candidates[0]
-    _set_attention(parts, best)
+    set_attention(pipeline, best)
     return best
 
 
-def _set_attention(parts: Sequence[Any], name: str) -> None:
-    for part in parts:
-        part.set_attention_backend(name)
+def set_attention(pipeline: Any, name: str) -> None:
+    """Use a backend by the name diffusers has for it."""
+    for part in transformers(pipeline):
+        if hasattr(part, "set_attention_backend"):
+            part.set_attention_backend(name)
 
 
 def _timed(attempt: Try) -> float:

@@ -29,6 +29,7 @@ class Loaded:
     tasks: Mapping[Task, Any]
     rung: Rung
     weight: Weight
+    prepared: bool = False  # by what makes it faster
     used: float = field(default_factory=time.monotonic)
 
     @property

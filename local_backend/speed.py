@@ -15,7 +15,11 @@ from local_backend.order import Order, Quality
 from providers.presets import Preset
 
 _LOG = logging.getLogger("local_backend")
-_PROBE_STEPS: Final = 12  # enough for a cache to find two steps alike
+_PROBE_STEPS: Final = 8  # enough for a cache to find two steps alike
+
+
+Small = Callable[[int], NDArray[np.float32]]
+"""Makes a fixed small clip in so many steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,20 @@ class Speed:
         self._compiled: set[str] = set()
         self._cached: set[str] = set()
 
-    def prepare(self, preset: Preset, pipeline: Any, small: Callable[[int], NDArray[np.float32]]) -> bool:
-        """At warm-up: choose the attention kernel, see whether the cache does anything for this model, and compile.
+    def prepare(self, preset: Preset, pipeline: Any, small: Small | None) -> bool:
+        """Once a model is loaded: choose the attention kernel, see whether the cache does anything for it, compile it.
 
-        False where it cannot be compiled after all: the model has to be loaded anew.
+        `small` makes a clip for trying, None where the model cannot make one from text. False where it cannot be compiled
+        after all: it has to be loaded anew.
         """
-        if "attention" in self._on and self._attention is None:
-            self._attention = features.quickest_attention(pipeline, lambda: small(2))
-        if "distilled" in self._on and preset.weights.distilled is not None:
+        if self._distilled(preset):
             distilled.load(preset, self._models_dir, pipeline)
+        if small is None:
+            return True
+        if self._attention is not None:
+            features.set_attention(pipeline, self._attention)
+        elif "attention" in self._on:
+            self._attention = features.quickest_attention(pipeline, lambda: small(2))
         if "first_block_cache" in self._on:
             if features.cache_skips(pipeline, lambda: small(_PROBE_STEPS)):
                 self._cached.add(preset.id)
@@ -54,7 +63,7 @@ class Speed:
                 _LOG.warning("first_block_cache does nothing for %s: it is left off", preset.id)
         return "compile" not in self._on or self._compile(preset, pipeline, small)
 
-    def _compile(self, preset: Preset, pipeline: Any, small: Callable[[int], NDArray[np.float32]]) -> bool:
+    def _compile(self, preset: Preset, pipeline: Any, small: Small) -> bool:
         try:
             for part in features.transformers(pipeline):
                 part.compile_repeated_blocks(fullgraph=True)
@@ -77,7 +86,7 @@ class Speed:
             names.append("compile")
         steps, guidance = order.steps, order.guidance
         few = weights.distilled
-        if few is not None and "distilled" in self._on and (order.quality == "fast" or few.always):
+        if few is not None and self._distilled(order.preset) and (order.quality == "fast" or few.always):
             names.append("distilled")
             steps = few.steps if order.steps == weights.steps else order.steps
             guidance = few.guidance if order.guidance == weights.guidance else order.guidance
@@ -85,6 +94,11 @@ class Speed:
             names.append("first_block_cache")
         lossy = any(name in features.FEATURES and not features.FEATURES[name].exact for name in names)
         return Chosen("fast" if lossy else "exact", steps, guidance, tuple(names))
+
+    def _distilled(self, preset: Preset) -> bool:
+        """Whether its LoRA is used: where it is asked for, or where the preset is nothing without it."""
+        few = preset.weights.distilled
+        return few is not None and (few.always or "distilled" in self._on)
 
     @contextmanager
     def applied(self, pipeline: Any, chosen: Chosen) -> Iterator[None]:

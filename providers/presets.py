@@ -32,6 +32,10 @@ FamilyName = Literal[
 """Architectures that the worker can run: its local_backend/families."""
 
 
+FeatureName = Literal["attention", "compile", "distilled", "first_block_cache", "nvenc"]
+"""What the worker can be told to use: its local_backend/features.py."""
+
+
 class Distilled(BaseModel):
     """A LoRA of `repo` with which the model needs `steps` steps; `file_2` is for the second expert of two.
 

@@ -74,6 +74,7 @@ def preset(name: str, case: Case) -> Preset:
     roles = {MediaRole.SOURCE, MediaRole.EXTEND_FROM}.union(*(pictures.get(each, set()) for each in case.can))
     weights = {
         "family": case.family,
+        "repo": f"tiny/{name}",
         "dtype": "float32",
         "rate": case.rate,
         "file_rate": 24,
