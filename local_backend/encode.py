@@ -1,11 +1,11 @@
 """Frames and sound to MP4: H.264 High, yuv420p, BT.709, AAC, the index in front."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import av
 import numpy as np
@@ -21,7 +21,7 @@ Fit = Literal["crop", "pad"]
 Tick = Callable[[float], None]
 """Told the share done, 0..1; may raise to stop."""
 
-_OPTIONS = {
+_X264 = {
     "preset": "veryfast",
     "crf": "26",
     "profile": "high",
@@ -29,6 +29,12 @@ _OPTIONS = {
     # without them the same frames are the same file.
     "x264-params": "mbtree=0:bframes=0",
 }
+CODECS: Final[Mapping[str, Mapping[str, str]]] = {
+    "h264_nvenc": {"preset": "p4", "rc": "vbr", "cq": "23", "profile": "high", "bf": "0"},
+    "libx264": _X264,
+}
+"""Encoders and their options; the GPU's was never tried."""
+
 _BT709 = 1  # the same number for primaries, transfer and matrix
 _AUDIO_CHUNK = 1024  # samples; what AAC takes at once
 _THREADS = 2  # part of the output: x264 splits its work, and so its bits, by thread
@@ -38,7 +44,14 @@ class Mp4Writer:
     """Writes frames one by one at a constant rate, then the sound; the file appears whole or not at all."""
 
     def __init__(
-        self, path: Path, width: int, height: int, rate: Fraction, sound: Sound | None = None
+        self,
+        path: Path,
+        width: int,
+        height: int,
+        rate: Fraction,
+        *,
+        sound: Sound | None = None,
+        codec: str = "libx264",
     ) -> None:
         self._path = path
         self._partial = path.with_suffix(".partial.mp4")
@@ -47,7 +60,7 @@ class Mp4Writer:
         self._tick_length = 1 / rate
         self._sound = sound
         self._container = av.open(str(self._partial), "w", options={"movflags": "+faststart"})
-        self._stream = self._container.add_stream("libx264", rate=rate, options=_OPTIONS)
+        self._stream = self._container.add_stream(codec, rate=rate, options=dict(CODECS[codec]))
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
         context = self._stream.codec_context
@@ -117,17 +130,25 @@ def write_clip(
     seconds: int,
     tick: Tick,
     fit: Fit = "crop",
+    codec: str = "libx264",
 ) -> None:
     """The generated clip as a file of exactly `seconds` at `rate` frames per second and `size` pixels."""
     total = rate * seconds
-    with Mp4Writer(path, *size, Fraction(rate), clip.sound) as writer:
+    with Mp4Writer(path, *size, Fraction(rate), sound=clip.sound, codec=codec) as writer:
         for done, frame in enumerate(paced(shaped(clip.frames, size, fit), total), 1):
             writer.add(frame)
             tick(done / total)
 
 
 def write_joined(
-    path: Path, source: Path, clip: Clip, *, seconds: int, tick: Tick, fit: Fit = "crop"
+    path: Path,
+    source: Path,
+    clip: Clip,
+    *,
+    seconds: int,
+    tick: Tick,
+    fit: Fit = "crop",
+    codec: str = "libx264",
 ) -> None:
     """One file at the source's size and pace: all of its frames, then the generated ones for `seconds`.
 
@@ -139,7 +160,7 @@ def write_joined(
     before = max(1, round(facts.duration * facts.rate))
     sound = sound_of.joined(source, clip, before / facts.rate)
     done = 0
-    with Mp4Writer(path, *size, facts.rate, sound) as writer:
+    with Mp4Writer(path, *size, facts.rate, sound=sound, codec=codec) as writer:
         # the source's last frame is the first that the clip shows again: it is seen once
         following = clip.frames[max(0, clip.shown - 1) :]
         continuation = islice(paced(shaped(following, size, fit), added + 1), 1, None)

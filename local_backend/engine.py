@@ -134,6 +134,11 @@ class Engine:
         """Names of the models in memory."""
         return self._library.loaded()
 
+    @property
+    def codec(self) -> str:
+        """The video encoder, as FFmpeg names it."""
+        return self._speed.codec
+
     def measured(self) -> dict[str, Any]:
         """What this process measured of itself: seconds and bytes."""
         usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

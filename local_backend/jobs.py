@@ -51,6 +51,8 @@ class Makes(Protocol):
     def slowest_step(self) -> float: ...
     @property
     def loaded(self) -> list[str]: ...
+    @property
+    def codec(self) -> str: ...
     def make(self, orders: Sequence[Order], report: Report) -> list[Clip]: ...
     def batch_key(self, order: Order) -> tuple[Any, ...] | None: ...
     def refusal(self, order: Order) -> str | None: ...
@@ -239,11 +241,15 @@ class Jobs:
         while (made := self._made.get()) is not None:
             job, clip = made
             with self._holding([job]), self._told([job]):
-                mux.write(job.order, clip, job.path, job)
+                mux.write(job.order, clip, job.path, job, self._codec)
                 job.clock()
                 self._pace_of(job)
                 self._finish(job)
             del made, clip
+
+    @property
+    def _codec(self) -> str:
+        return "libx264" if self.engine is None else self.engine.codec
 
     def _pace_of(self, job: Job) -> None:
         if self.engine is not None:

@@ -10,12 +10,14 @@ from local_backend.steps import Report
 from providers.contract import Operation
 
 
-def write(order: Order, clip: Clip, out: Path, report: Report) -> None:
+def write(order: Order, clip: Clip, out: Path, report: Report, codec: str = "libx264") -> None:
     """Write the file; an extension is its source and what was made. Raises Cancelled between frames, MediaError."""
     weights = order.preset.weights
     fit = FAMILIES[weights.family].fit
     if order.operation is Operation.EXTEND and order.source is not None:
-        encode.write_joined(out, order.source, clip, seconds=order.seconds, tick=report.muxed, fit=fit)
+        encode.write_joined(
+            out, order.source, clip, seconds=order.seconds, tick=report.muxed, fit=fit, codec=codec
+        )
         return
     encode.write_clip(
         out,
@@ -25,4 +27,5 @@ def write(order: Order, clip: Clip, out: Path, report: Report) -> None:
         seconds=order.seconds,
         tick=report.muxed,
         fit=fit,
+        codec=codec,
     )

@@ -95,6 +95,11 @@ class Speed:
         lossy = any(name in features.FEATURES and not features.FEATURES[name].exact for name in names)
         return Chosen("fast" if lossy else "exact", steps, guidance, tuple(names))
 
+    @property
+    def codec(self) -> str:
+        """The GPU's encoder where it is asked for."""
+        return "h264_nvenc" if "nvenc" in self._on else "libx264"
+
     def _distilled(self, preset: Preset) -> bool:
         """Whether its LoRA is used: where it is asked for, or where the preset is nothing without it."""
         few = preset.weights.distilled

@@ -1,12 +1,13 @@
 import hashlib
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from local_backend import encode, frames
-from local_backend.clip import Clip, Frames
+from local_backend import encode, frames, sound
+from local_backend.clip import Clip, Frames, Sound
 from local_backend.errors import Cancelled
 from tests.local_backend.conftest import facts
 
@@ -99,3 +100,47 @@ def test_the_frame_that_both_parts_share_is_shown_once(tmp_path: Path, clip: Pat
     joined = [np.asarray(f.to_image(), np.float32).mean() for f in frames.decoded(tmp_path / "joined.mp4")]
     assert len(joined) == 36
     assert max(joined[24:]) < 20
+
+
+def tone(seconds: float, hertz: float, rate: int = 24_000, channels: int = 2) -> Sound:
+    moments = np.arange(round(seconds * rate)) / rate
+    return Sound(np.tile(np.sin(2 * np.pi * hertz * moments).astype(np.float32) / 2, (channels, 1)), rate)
+
+
+def pitch(path: Path, start: float, end: float) -> float:
+    """The loudest frequency between two moments, 0 for silence."""
+    heard = sound.track(path, 24_000)
+    assert heard is not None
+    part = heard[0, round(start * 24_000) : round(end * 24_000)]
+    if np.abs(part).max() < 0.01:
+        return 0
+    spectrum = np.abs(np.fft.rfft(part))
+    return float(spectrum.argmax() * 24_000 / len(part))
+
+
+def test_sound_is_cut_to_the_frames_or_followed_by_silence(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    clip = Clip(noise(), sound=tone(1.5, 440, channels=1))
+    encode.write_clip(path, clip, size=(72, 128), rate=24, seconds=2, tick=lambda _: None)
+    with av.open(str(path)) as container:
+        track = container.streams.audio[0]
+        assert (track.codec_context.name, track.layout.name, track.rate) == ("aac", "stereo", 24_000)
+        assert float(track.duration * track.time_base) == pytest.approx(2, abs=0.05)
+    assert pitch(path, 0.2, 1.2) == pytest.approx(440, abs=5)
+    assert pitch(path, 1.7, 1.95) == 0
+
+
+def test_an_extension_goes_on_sounding_where_its_source_ends(tmp_path: Path) -> None:
+    source, path = tmp_path / "source.mp4", tmp_path / "joined.mp4"
+    clip = Clip(noise(24, 128, 72), sound=tone(1, 440))
+    encode.write_clip(source, clip, size=(72, 128), rate=24, seconds=1, tick=lambda _: None)
+    # the first half second of what is made shows the source's end again
+    more = Clip(noise(25, 128, 72), sound=tone(2, 880), rate=Fraction(24), shown=13)
+    encode.write_joined(path, source, more, seconds=1, tick=lambda _: None)
+    assert facts(path) == (72, 128, 24, 2)
+    assert pitch(path, 0.2, 0.9) == pytest.approx(440, abs=5)
+    assert pitch(path, 1.1, 1.9) == pytest.approx(880, abs=5)
+    silent = Clip(noise(25, 128, 72), shown=1)
+    encode.write_joined(path, source, silent, seconds=1, tick=lambda _: None)
+    assert pitch(path, 0.2, 0.9) == pytest.approx(440, abs=5)
+    assert pitch(path, 1.2, 1.9) == 0

@@ -26,6 +26,7 @@ class HeldEngine:
 
     slowest_step = 0.01
     loaded: list[str] = []
+    codec = "libx264"
 
     def __init__(self) -> None:
         self.gate = threading.Event()
