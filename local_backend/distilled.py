@@ -38,13 +38,25 @@ def load(preset: Preset, models_dir: Path, pipeline: Any) -> None:
 
 
 @contextmanager
-def applied(pipeline: Any) -> Iterator[None]:
-    """With the LoRA on for one call."""
+def applied(pipeline: Any, shift: float | None) -> Iterator[None]:
+    """With the LoRA, and its flow shift, on for one call."""
     parts = [part for part in transformers(pipeline) if getattr(part, "peft_config", None)]
+    name = next((each for each in ("flow_shift", "shift") if each in pipeline.scheduler.config), None)
+    usual = 1.0 if name is None else float(pipeline.scheduler.config[name])
     for part in parts:
         part.enable_lora()
     try:
+        if name is not None and shift is not None:
+            _shift(pipeline.scheduler, name, shift)
         yield
     finally:
         for part in parts:
             part.disable_lora()
+        if name is not None and shift is not None:
+            _shift(pipeline.scheduler, name, usual)
+
+
+def _shift(scheduler: Any, name: str, value: float) -> None:
+    scheduler.register_to_config(**{name: value})
+    if hasattr(scheduler, "set_shift"):
+        scheduler.set_shift(value)

@@ -26,9 +26,9 @@ from local_backend.folders import present
 from local_backend.library import Library, Loaded, free
 from local_backend.memory import ALL, NOTHING, ON_DEVICE, Memory, Rung, Shape
 from local_backend.order import Order
-from local_backend.speed import Speed
+from local_backend.speed import Chosen, Speed
 from local_backend.steps import Report, Steps
-from providers.presets import Preset
+from providers.presets import Preset, Weights
 
 _STEPS_KEPT = 200
 
@@ -168,6 +168,7 @@ class Engine:
         chosen = self._speed.of(order)
         kept = self._step_seconds.setdefault(order.preset.id, deque(maxlen=_STEPS_KEPT))
         steps = Steps(report, family.passes(made.frames), kept.append)
+        given |= _of_the_weights(order.preset.weights, chosen)
         with self._speed.applied(model.pipeline, chosen), _watched(pipeline, steps):
             output = pipeline(
                 prompt=order.prompt if len(orders) == 1 else [each.prompt for each in orders],
@@ -206,6 +207,16 @@ class Engine:
                 model = self._library.get(name, rung)
             model.prepared = True
         return model
+
+
+def _of_the_weights(weights: Weights, chosen: Chosen) -> dict[str, Any]:
+    """What these weights want besides, where the order has left steps and guidance to them."""
+    given: dict[str, Any] = {}
+    if weights.guidance_2 is not None and chosen.guidance == weights.guidance:
+        given["guidance_scale_2"] = weights.guidance_2
+    if weights.timesteps is not None and chosen.steps == len(weights.timesteps):
+        given["timesteps"] = list(weights.timesteps)
+    return given
 
 
 def _small(model: Loaded, steps: int) -> NDArray[np.float32]:

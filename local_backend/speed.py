@@ -30,6 +30,7 @@ class Chosen:
     steps: int
     guidance: float
     names: tuple[str, ...]
+    shift: float | None = None
 
 
 class Speed:
@@ -93,7 +94,8 @@ class Speed:
         elif order.quality == "fast" and model in self._cached:
             names.append("first_block_cache")
         lossy = any(name in features.FEATURES and not features.FEATURES[name].exact for name in names)
-        return Chosen("fast" if lossy else "exact", steps, guidance, tuple(names))
+        shift = few.shift if few is not None and "distilled" in names else None
+        return Chosen("fast" if lossy else "exact", steps, guidance, tuple(names), shift)
 
     @property
     def codec(self) -> str:
@@ -112,5 +114,5 @@ class Speed:
             if "first_block_cache" in chosen.names:
                 stack.enter_context(features.first_block_cache(pipeline))
             if "distilled" in chosen.names:
-                stack.enter_context(distilled.applied(pipeline))
+                stack.enter_context(distilled.applied(pipeline, chosen.shift))
             yield

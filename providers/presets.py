@@ -37,7 +37,8 @@ FeatureName = Literal["attention", "compile", "distilled", "first_block_cache", 
 
 
 class Distilled(BaseModel):
-    """A LoRA of `repo` with which the model needs `steps` steps; `file_2` is for the second expert of two.
+    """A LoRA of `repo` with which the model needs `steps` steps; `file_2` is for the second expert of two, `shift` the
+    scheduler's flow shift.
 
     `always`: the model is never run without it, whatever quality is asked for.
     """
@@ -50,6 +51,7 @@ class Distilled(BaseModel):
     file_2: str | None = None
     steps: int = Field(ge=1)
     guidance: float = Field(default=1.0, ge=1)
+    shift: float | None = Field(default=None, gt=0)
     always: bool = False
 
 
@@ -60,7 +62,8 @@ class Weights(BaseModel):
     `rate` is the native frames per second; `area` the pixels of a frame made at most, `multiple` what its sides
     are multiples of where that is more than the family's, `file_rate` the frames per second
     of the file, where it is not the native one. `memory_bytes`: what a document says it needs, None where none does.
-    `storage`: weights kept in fewer bits than they are computed in. `pinned`: loaded and tried when the worker starts.
+    `guidance_2` is that of the second expert of two; `timesteps` are those of a distilled model, one for each of its
+    `steps`. `storage`: weights kept in fewer bits than they are computed in. `pinned`: loaded and tried when the worker starts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,6 +80,8 @@ class Weights(BaseModel):
     multiple: int | None = Field(default=None, ge=1)
     steps: int = Field(ge=1)
     guidance: float = Field(ge=1)
+    guidance_2: float | None = Field(default=None, ge=1)
+    timesteps: tuple[float, ...] | None = None
     strength: float = Field(default=0.7, gt=0, le=1)
     memory_bytes: int | None = Field(default=None, gt=0)
     storage: Literal["float8"] | None = None

@@ -1,7 +1,7 @@
 """Every family for real: a tiny pipeline of diffusers' own classes, saved, loaded, run, cancelled and run again."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ CASES = {
     "wan2.2-5b": Case("wan", (TEXT, FIRST, EDIT, EXTEND), 5),
     "wan2.2-a14b": Case("wan", (TEXT,), 5),
     "ltx": Case("ltx", (TEXT, FIRST, LAST, EDIT, CONTINUE), 9),
+    "ltx-0.9.7": Case("ltx", (TEXT, EDIT), 9),
     "ltx2": Case("ltx2", (TEXT, FIRST, LAST, EDIT, CONTINUE), 9, sound=True, steps=2, area=64 * 128),
     "hunyuan1.5": Case("hunyuan_video", (TEXT,), 5),
     "hunyuan1.5-i2v": Case("hunyuan_video", (FIRST, EXTEND), 5),
@@ -205,6 +206,26 @@ def test_seed_prompt_and_guidance_matter_and_a_batch_changes_nothing(
     together = engine.make([plain, *others[:2]], Notes())
     for single, batched in zip(alone, together, strict=False):
         assert np.abs(single.astype(int) - batched.frames).max() <= 2  # of 255: float noise
+
+
+def test_a_distilled_models_timesteps_and_a_second_experts_guidance_are_used(
+    tiny_engine: Callable[[str], Engine],
+) -> None:
+    for name, change in (
+        ("ltx-0.9.7", {"timesteps": (1000, 900, 0.03)}),
+        ("wan2.2-a14b", {"guidance_2": 1.5}),
+    ):
+        engine, plain = tiny_engine(name), order(name)
+        weights = plain.preset.weights.model_copy(update=change)
+        special = replace(plain, preset=plain.preset.model_copy(update={"weights": weights}))
+        notes = Notes()
+        changed = one(engine, special, notes).frames
+        assert notes.steps[-1] == (3, 3)
+        assert not np.array_equal(changed, one(engine, plain).frames)
+        other = replace(special, steps=2, guidance=6.0)  # the order has its own
+        assert np.array_equal(
+            one(engine, other).frames, one(engine, replace(plain, steps=2, guidance=6.0)).frames
+        )
 
 
 def test_sound_is_as_long_as_the_clip_and_left_out_where_it_is_not_wanted(

@@ -126,7 +126,7 @@ def test_weights_kept_in_eight_bits_are_half_as_large_and_make_nearly_the_same(
 @pytest.fixture(scope="module")
 def distilled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Preset]:
     """A tiny model with a LoRA of random weights beside it, as a distilled one would lie."""
-    few = {"repo": "tiny/lora", "file": "lora.safetensors", "steps": 2, "guidance": 1.0}
+    few = {"repo": "tiny/lora", "file": "lora.safetensors", "steps": 2, "guidance": 1.0, "shift": 5.0}
     row = TINY.model_dump(exclude_unset=True)
     model = Preset.model_validate(
         {

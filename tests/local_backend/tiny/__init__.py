@@ -13,6 +13,7 @@ BUILDERS: Final[dict[str, Callable[[], Any]]] = {
     "wan2.2-5b": wan.expanded_timesteps,
     "wan2.2-a14b": wan.two_experts,
     "ltx": dit.ltx,
+    "ltx-0.9.7": dit.ltx_condition,
     "ltx2": audio_video.ltx2,
     "hunyuan1.5": hunyuan.text_to_video,
     "hunyuan1.5-i2v": hunyuan.image_to_video,

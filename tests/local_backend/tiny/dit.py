@@ -12,6 +12,7 @@ from diffusers import (
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     FlowMatchEulerDiscreteScheduler,
+    LTXConditionPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
     MochiPipeline,
@@ -28,6 +29,16 @@ def _text() -> dict[str, Any]:
 
 @parts.seeded
 def ltx() -> Any:
+    return _ltx(LTXPipeline)
+
+
+@parts.seeded
+def ltx_condition() -> Any:
+    """As 0.9.7 names its class."""
+    return _ltx(LTXConditionPipeline)
+
+
+def _ltx(kind: type[Any]) -> Any:
     """A VAE that halves time and sides three times, on patches of 4 pixels, as the real one does."""
     transformer = LTXVideoTransformer3DModel(
         in_channels=8,
@@ -46,7 +57,7 @@ def ltx() -> Any:
         decoder_layers_per_block=(1, 1, 1, 1, 1),
     )
     vae.use_framewise_encoding = vae.use_framewise_decoding = False
-    return LTXPipeline(
+    return kind(
         **_text(), transformer=transformer.eval(), vae=vae.eval(), scheduler=FlowMatchEulerDiscreteScheduler()
     )
 
