@@ -239,6 +239,7 @@ def worker_options(local: Local, data_dir: Path) -> list[str]:
     options = [
         f"--device={local.device}",
         f"--models={','.join(local.models)}",
+        f"--pinned={','.join(local.pinned)}",
         f"--batch={local.batch}",
         *models_options(local, data_dir),
     ]

@@ -57,7 +57,7 @@ class Local(_Section):
     """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed.
 
     `models` are names of docs/local-backend.md, or of `own_models`: what it serves; the first is loaded at the start, the
-    others when asked for. `memory_bytes` bounds the weights that are in memory at once. `features` None: those that were
+    others when asked for; `pinned` ones are loaded at the start too, and stay. `memory_bytes` bounds the weights that are in memory at once. `features` None: those that were
     measured on its kind of device. `batch`: how many videos that are alike are made in one call at most.
     """
 
@@ -65,6 +65,7 @@ class Local(_Section):
     device: str = "cpu"
     own_models: tuple[Preset, ...] = ()
     models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
+    pinned: tuple[str, ...] = ()
     memory_bytes: int | None = Field(default=None, gt=0)
     features: tuple[FeatureName, ...] | None = None
     batch: int = Field(default=1, ge=1, le=16)
@@ -86,6 +87,13 @@ class Local(_Section):
         known = [*all_presets(), *(own.id for own in info.data.get("own_models", ()))]
         if unknown := [name for name in value if name not in known]:
             raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
+        return value
+
+    @field_validator("pinned")
+    @classmethod
+    def _served(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if others := [name for name in value if name not in info.data.get("models", value)]:
+            raise ValueError(f"not among models: {', '.join(others)}")
         return value
 
     @property

@@ -63,6 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ...")
     data_dir = Path(os.environ.get("ONEREEL_DATA_DIR", "onereel-data"))
     parser.add_argument("--models", default=DEFAULT_MODEL, help="names, with commas; the first is warmed up")
+    parser.add_argument("--pinned", default="", help="names, with commas, that are loaded at the start and stay")
     parser.add_argument(
         "--own-models", type=Path, help="JSON file: rows as in [[local.own_models]] of onereel.toml"
     )
@@ -131,6 +132,7 @@ def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Makes:
         options.threads,
         list(presets.values()),
         budget=options.memory_bytes,
+        pinned=_names(options.pinned),
         features=None if options.features is None else _names(options.features),
     )
 

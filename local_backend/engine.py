@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -46,8 +46,12 @@ class Engine:
         budget: int | None = None,
         features: Sequence[str] | None = None,
         rungs: Sequence[Rung] | None = None,
+        pinned: Collection[str] = (),
     ) -> None:
-        """Load the first model, if it is there, and those pinned, and try each; `budget` in bytes is for all weights."""
+        """Load the first model, if it is there, and those pinned, and try each; `budget` in bytes is for all weights.
+
+        Pinned ones stay.
+        """
         started = time.monotonic()
         hide_diffusers_bars()
         hide_transformers_bars()
@@ -60,11 +64,11 @@ class Engine:
             budget = torch.cuda.get_device_properties(device).total_memory
         usual = ALL if device.startswith("cuda") else ON_DEVICE  # offloading moves nothing away from a CPU
         self._memory = Memory(budget, rungs or usual)
-        self._library = Library(models_dir, device, presets, budget)
+        self._library = Library(models_dir, device, presets, budget, pinned)
         self._speed = Speed(models_dir, device, features)
         self.out_of_memory = 0
         for preset in presets:
-            if (preset is presets[0] or preset.weights.pinned) and present(preset, models_dir):
+            if (preset is presets[0] or preset.id in pinned) and present(preset, models_dir):
                 self._warm_up(preset)
         self.load_seconds = time.monotonic() - started
 

@@ -3,7 +3,7 @@
 import gc
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from local_backend import weights_precision
+from local_backend.errors import OutOfMemory
 from local_backend.families import FAMILIES, tiny_random
 from local_backend.families.family import Family, Task
 from local_backend.folders import folder_of
@@ -45,13 +46,24 @@ class Loaded:
 
 
 class Library:
-    """Loaded models by name. Not thread-safe: the job thread owns it. `budget` is for weights, in bytes."""
+    """Loaded models by name. Not thread-safe: the job thread owns it. `budget` is for weights, in bytes.
 
-    def __init__(self, models_dir: Path, device: str, presets: Sequence[Preset], budget: int | None) -> None:
+    Those `pinned` are not put away for others.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        device: str,
+        presets: Sequence[Preset],
+        budget: int | None,
+        pinned: Collection[str] = (),
+    ) -> None:
         self._models_dir = models_dir
         self._device = device
         self._presets = {preset.id: preset for preset in presets}
         self._budget = budget
+        self._pinned = frozenset(pinned)
         self._loaded: dict[str, Loaded] = {}
         # bytes of what was loaded once: its files may hold other number types
         self._measured: dict[str, Weight] = {}
@@ -80,8 +92,8 @@ class Library:
         return list(self._loaded)
 
     def drop_others(self, name: str) -> bool:
-        """Put all models but this one away; whether there were any."""
-        others = [other for other in self._loaded if other != name]
+        """Put all models but this one and the pinned ones away; whether there were any."""
+        others = self._loaded.keys() - self._pinned - {name}
         for other in others:
             self.drop(other)
         self.evictions += len(others)
@@ -123,11 +135,13 @@ class Library:
             pipeline.to(self._device)
 
     def _make_room(self, needed: int) -> None:
-        """Put the longest unused models away until the weights fit."""
-        if self._budget is None:
-            return
-        while self._loaded and self._on_device() + needed * SPARE > self._budget:
-            self.drop(min(self._loaded, key=lambda name: self._loaded[name].used))
+        """Put the longest unused models away until the weights fit. OutOfMemory where those that stay leave no room."""
+        while self._budget is not None and self._on_device() + needed * SPARE > self._budget:
+            away = self._loaded.keys() - self._pinned
+            if not away:
+                pinned = ", ".join(sorted(self._loaded))
+                raise OutOfMemory(f"{pinned} are pinned and leave too little for its weights")
+            self.drop(min(away, key=lambda name: self._loaded[name].used))
             self.evictions += 1
 
     def _on_device(self) -> int:

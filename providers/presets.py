@@ -63,7 +63,7 @@ class Weights(BaseModel):
     are multiples of where that is more than the family's, `file_rate` the frames per second
     of the file, where it is not the native one. `memory_bytes`: what a document says it needs, None where none does.
     `guidance_2` is that of the second expert of two; `timesteps` are those of a distilled model, one for each of its
-    `steps`. `storage`: weights kept in fewer bits than they are computed in. `pinned`: loaded and tried when the worker starts.
+    `steps`. `storage`: weights kept in fewer bits than they are computed in.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,7 +85,6 @@ class Weights(BaseModel):
     strength: float = Field(default=0.7, gt=0, le=1)
     memory_bytes: int | None = Field(default=None, gt=0)
     storage: Literal["float8"] | None = None
-    pinned: bool = False
     distilled: Distilled | None = None
     commercial_limits: str | None = None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from local_backend.errors import OutOfMemory
 from local_backend.folders import folder_of, present
 from local_backend.library import Library
 from local_backend.memory import Rung
@@ -15,8 +16,8 @@ TWIN = DEMO.model_copy(update={"id": "onereel/twin"})
 TINY = all_presets()["onereel/tiny-random"]
 
 
-def library(models_dir: Path, budget: int | None = None) -> Library:
-    return Library(models_dir, "cpu", [DEMO, TWIN, TINY], budget)
+def library(models_dir: Path, budget: int | None = None, pinned: tuple[str, ...] = ()) -> Library:
+    return Library(models_dir, "cpu", [DEMO, TWIN, TINY], budget, pinned)
 
 
 def test_a_model_is_loaded_once_and_measured(models_dir: Path) -> None:
@@ -37,6 +38,17 @@ def test_the_longest_unused_goes_when_memory_is_short(models_dir: Path) -> None:
     assert TWIN.id in models.loaded()
     assert DEMO.id not in models.loaded()
     assert models.evictions == 2  # the tiny one was the longest unused, and too small to be enough
+
+
+def test_a_pinned_model_stays_whatever_is_asked_for(models_dir: Path) -> None:
+    size = library(models_dir).get(DEMO.id, Rung.PLAIN).bytes_on_device
+    models = library(models_dir, budget=int(1.5 * size), pinned=(DEMO.id,))
+    for model in (DEMO, TINY):
+        models.get(model.id, Rung.PLAIN)
+    with pytest.raises(OutOfMemory, match="onereel/demo are pinned and leave too little"):
+        models.get(TWIN.id, Rung.PLAIN)
+    assert models.loaded() == [DEMO.id]
+    assert not models.drop_others(TWIN.id)
 
 
 def test_weights_for_another_class_are_not_loaded(models_dir: Path, tmp_path: Path) -> None:
