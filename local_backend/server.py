@@ -153,6 +153,7 @@ def _model(request: Request[Any, Any, Any], preset: Preset) -> dict[str, Any]:
         "operations": sorted(operation.value for operation in preset.operations),
         "licence": preset.licence,
         "commercial_limits": preset.weights.commercial_limits,
+        "memory_bytes": preset.weights.memory_bytes,
         "measured": engine.measured() if engine is not None else None,
     }
 

@@ -112,7 +112,9 @@ def _file() -> Mapping[str, Any]:
 
 def preset(row: Mapping[str, Any]) -> Preset:
     """A row of the file, or of an operator's own models; the file's [defaults] fill what it does not say."""
-    return Preset.model_validate({**_file()["defaults"], **row})
+    found = Preset.model_validate({**_file()["defaults"], **row})
+    limits = found.weights.commercial_limits
+    return found if limits is None or found.terms else found.model_copy(update={"terms": limits})
 
 
 @cache
