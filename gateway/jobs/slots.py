@@ -40,8 +40,13 @@ def client_slots(video: Any) -> list[str]:
 
 
 def upstream_slot(name: str) -> str:
-    """The counter of one upstream."""
+    """The counter of one upstream; of a fleet there is one for each server."""
     return f"upstream:{name}"
+
+
+def queue_of(slot: str) -> str:
+    """What jobs are parked for that take a place like this one wherever it is: at any server of the fleet."""
+    return slot.partition("@")[0]
 
 
 _LOCKED: Final = (
@@ -132,6 +137,23 @@ class Room:
         self._probes.update(want.slot for want in wants if self._rows[want.slot].opened)
         return None
 
+    def take_one(self, wants: Sequence[Want], ways: Sequence[Want]) -> Want | Blocked:
+        """Take one of each of `wants` and one of `ways`: the first whose upstream has room, or nothing."""
+        blocked: list[Blocked] = []
+        for way in ways:
+            found = self.take((*wants, way))
+            if found is None:
+                return way
+            if found.slot != way.slot:
+                return found
+            blocked.append(found)
+        parked = [each for each in blocked if each.delay_ms is None]
+        return parked[0] if parked else min(blocked, key=lambda each: each.delay_ms or 0)
+
+    def used(self, slot: str) -> int:
+        """How many are taken of this counter."""
+        return self._rows[slot].used + self._taken[slot]
+
     def spare(self, want: Want) -> int:
         """How many more this counter takes now; 0 where nobody can be waiting for it."""
         row = self._rows[want.slot]
@@ -177,8 +199,12 @@ def free(conn: Connection, names: Sequence[str]) -> None:
 
 
 def unpark(conn: Connection, name: str, count: int) -> int:
-    """Make the `count` most urgent jobs parked for this slot due now."""
-    return conn.execute(_UNPARK, {"slot": name, "count": count}).rowcount
+    """Make the `count` most urgent jobs parked for this slot due now, after them those parked for any of its fleet."""
+    woken = conn.execute(_UNPARK, {"slot": name, "count": count}).rowcount
+    queue = queue_of(name)
+    if queue != name and woken < count:
+        woken += conn.execute(_UNPARK, {"slot": queue, "count": count - woken}).rowcount
+    return woken
 
 
 def pause(conn: Connection, name: str, delay_ms: int) -> None:
