@@ -21,10 +21,6 @@ _LOOK_AGAIN_SECONDS: Final = (5.0, 15.0)
 _SOONEST_SECONDS: Final = 0.5
 
 
-HOLD_OUT_MS: Final = 30_000
-"""So long after its creation a video waits for a worker that has its model in memory, while others would have to load."""
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The routes that will do equally, best first: the one that has room takes it. While none has, it is looked at again
@@ -84,7 +80,8 @@ def _equals(ctx: JobContext, job: Job, there: list[Route]) -> Choice:
     first = there[0]
     equals = [route for route in there if _is_equal(route, first)]
     loaded = [route for route in equals if is_loaded(ctx, route)]
-    left_ms = job.rows.video.created_at + HOLD_OUT_MS - ctx.clock.now_ms()
+    hold_ms = int(ctx.settings.routing.hold_out_seconds * 1000)
+    left_ms = job.rows.video.created_at + hold_ms - ctx.clock.now_ms()
     if loaded and len(loaded) < len(equals) and left_ms > 0:
         return Choice(tuple(loaded), hold_ms=left_ms)
     return Choice((*loaded, *(route for route in equals if route not in loaded)))

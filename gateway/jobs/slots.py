@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, case, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -75,6 +75,13 @@ _PROBE: Final = (
     update(slots)
     .where(slots.c.name.in_(bindparam("names", expanding=True)))
     .values(probe_until=now_ms() + case((slots.c.failing == "job", JOB_PROBE_MS), else_=PROBE_MS))
+)
+_FORGET: Final = delete(slots).where(
+    slots.c.name.like("upstream:%@%"),
+    slots.c.used == 0,
+    slots.c.opened == 0,
+    slots.c.failures == 0,
+    slots.c.paused_until <= now_ms(),
 )
 _FIRST_PARKED: Final = (
     select(jobs.c.id)
@@ -217,7 +224,8 @@ def pause(conn: Connection, name: str, delay_ms: int) -> None:
 
 
 def verify(conn: Connection) -> list[str]:
-    """Set every counter to what the attempts say; answers what was wrong, one sentence each."""
+    """Set every counter to what the attempts say; answers what was wrong, one sentence each. Counters at rest of a
+    fleet's servers, whose addresses come and go, are dropped: whoever needs one makes it."""
     query = select(slots.c.name, slots.c.used).order_by(slots.c.name).with_for_update()  # key before upstream
     held = {row.name: row.used for row in conn.execute(query)}
     counts = [*conn.execute(_counts_by_upstream()), *_counts_by_client(conn)]
@@ -230,6 +238,7 @@ def verify(conn: Connection) -> list[str]:
     for name in true.keys() - held.keys():
         wrong.append(f"slot counter {name} was missing, attempts say {true[name]}")
         conn.execute(insert(slots).values(name=name, used=true[name]))
+    conn.execute(_FORGET)
     return wrong
 
 

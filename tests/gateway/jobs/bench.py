@@ -131,6 +131,11 @@ class Engine:
         query = select(attempts).where(attempts.c.video_id == video_id).order_by(attempts.c.n)
         return await self.db.read(lambda conn: list(conn.execute(query)))
 
+    async def parked(self) -> dict[str, str]:
+        """What each parked job waits for."""
+        query = select(jobs.c.id, jobs.c.parked_for).where(jobs.c.parked_for.is_not(None))
+        return await self.db.read(lambda conn: {row.id: row.parked_for for row in conn.execute(query)})
+
     async def notices(self) -> list[str]:
         return await self.db.read(lambda conn: list(conn.execute(select(notices.c.kind)).scalars()))
 
