@@ -13,7 +13,8 @@ from sqlalchemy import select
 from gateway.db import Database
 from gateway.jobs.routes import seed_of
 from gateway.jobs.tables import slots as slot_rows
-from tests.gateway.jobs.bench import Engine, engine
+from providers.testing import FakeUpstream
+from tests.gateway.jobs.bench import Engine, engine, upstream
 from tests.gateway.jobs.fleet import MODEL, NAME, OTHER, TOKEN, Fleet, Worker, fleet, fleet_upstream
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -224,3 +225,27 @@ def test_servers_of_model_servers_are_told_apart_and_accounts_are_not() -> None:
     assert [type(worker).model_validate(plain | each).is_fleet for each, _ in kinds] == [
         expected for _, expected in kinds
     ]
+
+
+@ONE_DATABASE
+async def test_a_create_that_a_dying_worker_left_unanswered_goes_to_another(
+    db: Database, tmp_path: Path
+) -> None:
+    with FakeUpstream(poll_after_ms=50) as first, FakeUpstream(poll_after_ms=50) as second:
+        pair = [
+            upstream(name, fake.base_url, type="local", priority=n)
+            for n, (name, fake) in enumerate((("first", first), ("second", second)))
+        ]
+        async with engine(db, tmp_path, pair) as running:
+            first.fault("ambiguous_drop", 1)
+            video_id = await running.add()
+
+            async def unanswered() -> bool:
+                return first.stats()["jobs"] == 1
+
+            await running.until(unanswered)
+            first.stop()
+            (video,) = await running.finish(video_id)
+            found = [(row.upstream, row.state) for row in await running.attempts(video_id)]
+            assert (video.state, found) == ("completed", [("first", "lost"), ("second", "completed")])
+            await running.check()
