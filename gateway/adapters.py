@@ -17,6 +17,6 @@ class Adapters:
         """Give the adapter of an upstream."""
         key = upstream.name, upstream.credential_version
         built = self._built.get(key)
-        if built is None or built[0] is not upstream:
+        if built is None or (built[0] is not upstream and built[0] != upstream):
             built = self._built[key] = upstream, self._build(upstream)
         return built[1]

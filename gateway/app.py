@@ -54,6 +54,7 @@ from gateway.telemetry import Metrics, configure_logging
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
 from gateway.upstreams.watch import UpstreamWatch
+from gateway.upstreams.workers import Workers
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
@@ -65,19 +66,24 @@ from gateway.webhooks.sending import Sender
 from gateway.webhooks.service import WebhookService
 from providers.http import HttpDoor
 from providers.registry import build_adapter
+from providers.sockets import Resolver, system_addresses
 
 VERSION: Final = version("onereel")
 
 
 def create_app(
-    settings: Settings, *, clock: Clock | None = None, milestone: Milestone | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    milestone: Milestone | None = None,
+    resolve: Resolver = system_addresses,
 ) -> Litestar:
     """Build the application; what runs beside the requests starts and ends with its lifespan.
 
-    `milestone` is called where a crash matters (see `gateway.jobs.context`).
+    `milestone` is called where a crash matters (see `gateway.jobs.context`); `resolve` finds the servers of a fleet.
     """
     configure_logging(settings.log_format, settings.log_level)
-    process = _build(settings, clock or Clock(), milestone or no_milestone)
+    process = _build(settings, clock or Clock(), milestone or no_milestone, resolve)
     services = process.services
 
     @asynccontextmanager
@@ -111,7 +117,7 @@ def create_app(
     return app
 
 
-def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
+def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Resolver) -> Process:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upload_dir, work_dir = settings.data_dir / "uploads", settings.data_dir / "work"
     for folder in (upload_dir, work_dir):
@@ -125,6 +131,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
     health = Health(db, clock, settings.routing, metrics)
     watch = UpstreamWatch(db, secrets, catalogue, health, hints)
     adapters = Adapters(partial(build_adapter, http=door))
+    workers = Workers(clock, catalogue, adapters, hints, resolve)
     account = Account(db, clock, settings.stripe)
     services = Services(
         settings=settings,
@@ -166,6 +173,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
             catalogue=catalogue,
             health=health,
             watch=watch,
+            workers=workers,
             adapter=adapters,
         ),
         upload_dir=upload_dir,
@@ -184,6 +192,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         work_dir=work_dir,
         paces=Paces(clock.monotonic),
         health=health,
+        workers=workers,
         identity=SigningIdentity(settings) if settings.provenance.c2pa != "off" else None,
         callback_url=services.callbacks.url,
         input_url=services.inputs.url,
@@ -200,9 +209,14 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone) -> Process:
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
-    active = (watch, *(background if settings.jobs.enabled else ()))
+    active = (watch, workers, *(background if settings.jobs.enabled else ()))
     closing = (db.close, door.close, media.close, account.close)
-    return Process(services, closing, active, readiness, Figures(db, clock, metrics), watch.refresh)
+
+    async def prepare() -> None:
+        await watch.refresh()
+        await workers.refresh()
+
+    return Process(services, closing, active, readiness, Figures(db, clock, metrics), prepare)
 
 
 def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) -> list[Runs]:

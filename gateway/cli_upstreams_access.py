@@ -18,6 +18,7 @@ from gateway.upstreams.forms import CredentialForm, PauseForm, UpstreamForm
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
 from gateway.upstreams.watch import UpstreamWatch
+from gateway.upstreams.workers import Workers
 from gateway.videos.routing import Catalogue
 from providers.http import HttpDoor
 from providers.registry import build_adapter
@@ -45,6 +46,7 @@ async def _offline(settings: Settings, method: str, path: str, body: Json) -> Js
         clock, hints, metrics, catalogue = Clock(), Hints(), Metrics(), Catalogue(settings)
         secrets, door = open_secret_box(settings), HttpDoor()
         health = Health(db, clock, settings.routing, metrics)
+        adapter = Adapters(partial(build_adapter, http=door))
         service = UpstreamService(
             db,
             clock,
@@ -52,7 +54,8 @@ async def _offline(settings: Settings, method: str, path: str, body: Json) -> Js
             catalogue=catalogue,
             health=health,
             watch=UpstreamWatch(db, secrets, catalogue, health, hints),
-            adapter=Adapters(partial(build_adapter, http=door)),
+            workers=Workers(clock, catalogue, adapter, hints),
+            adapter=adapter,
         )
         try:
             return await _answer(service, method, path.removeprefix("/v1/upstreams").split("/")[1:], body)

@@ -20,6 +20,7 @@ import structlog
 from pydantic import SecretStr
 
 from gateway.settings import Local, Settings
+from providers.configured import LOCAL_IN_FLIGHT
 from providers.presets import Preset
 from providers.spec import UpstreamSpec
 
@@ -34,7 +35,6 @@ _SETTLED_SECONDS: Final = 30.0  # a worker that lived this long starts the back-
 _PORT_SECONDS: Final = 60.0  # from exec to its first line: Python starts slowly on a crowded machine
 _HEALTH_TIMEOUT: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
-_IN_FLIGHT: Final = 2  # one generates, one waits in the worker, so that it never stands still
 
 # The worker needs no secret of ours: only what Python, torch and a GPU driver read.
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV")
@@ -298,6 +298,6 @@ def _upstream(port: int, token: str, local: Local) -> UpstreamSpec:
         base_url=f"http://{_HOST}:{port}/v1",
         api_key=SecretStr(token),
         options={"dialect": "local"},
-        max_concurrent=_IN_FLIGHT * local.batch,
+        max_concurrent=LOCAL_IN_FLIGHT * local.batch,
         models=tuple(presets[name] for name in local.models),
     )

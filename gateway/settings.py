@@ -43,7 +43,8 @@ class Jobs(_Section):
 class Routing(_Section):
     """Which upstream a video goes to. `prefer` sorts the routes of a model that have the same priority. So many
     failures within the window open an upstream's breaker for a cool-down that doubles up to the longest. A video whose
-    every upstream has been away for `patience_seconds` fails. Times in seconds."""
+    every upstream has been away for `patience_seconds` fails. So long after it was accepted a video waits for a worker
+    that has its model in memory: `hold_out_seconds`. Times in seconds."""
 
     prefer: Literal["order", "cost", "latency"] = "order"
     failure_threshold: int = Field(default=5, ge=1)
@@ -51,6 +52,7 @@ class Routing(_Section):
     cool_down_seconds: float = Field(default=15, gt=0)
     longest_cool_down_seconds: float = Field(default=300, gt=0)
     patience_seconds: float = Field(default=900, ge=0)
+    hold_out_seconds: float = Field(default=30, ge=0)
 
 
 class Local(_Section):

@@ -17,6 +17,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from providers.spec import account_of_server
+
 _SECRET_WORDS: Final = (
     "authorization",
     "api_key",
@@ -164,17 +166,18 @@ class Metrics:
         histogram.observe(seconds)
 
     def upstream_call(self, upstream: str, operation: str, outcome: str, seconds: float) -> None:
-        """Count one call to an upstream: `outcome` is "ok" or an ErrorKind."""
-        self._upstream.labels(upstream, operation, outcome).inc()
-        self._upstream_seconds.labels(upstream, operation).observe(seconds)
+        """Count one call to an upstream: `outcome` is "ok" or an ErrorKind. As in every count, the servers of a fleet,
+        whose addresses come and go, are one upstream."""
+        self._upstream.labels(account_of_server(upstream), operation, outcome).inc()
+        self._upstream_seconds.labels(account_of_server(upstream), operation).observe(seconds)
 
     def unknown_upstream_state(self, upstream: str) -> None:
         """Count a state that an adapter could not read."""
-        self._unknown_state.labels(upstream).inc()
+        self._unknown_state.labels(account_of_server(upstream)).inc()
 
     def failover(self, upstream: str, reason: str) -> None:
         """Count a video that an upstream surely did not take, or could not make, and that goes to another."""
-        self._failovers.labels(upstream, reason).inc()
+        self._failovers.labels(account_of_server(upstream), reason).inc()
 
     def signed(self, outcome: Literal["signed", "failed"]) -> None:
         """Count a video that was signed, or that waits because it could not be."""
@@ -182,11 +185,11 @@ class Metrics:
 
     def upstream_paused(self, upstream: str, reason: str) -> None:
         """Count a pause that this process began."""
-        self._pauses.labels(upstream, reason).inc()
+        self._pauses.labels(account_of_server(upstream), reason).inc()
 
     def breaker_opened(self, upstream: str) -> None:
         """Count a breaker that this process opened."""
-        self._openings.labels(upstream).inc()
+        self._openings.labels(account_of_server(upstream)).inc()
 
     def set_upstreams(self, breakers: Mapping[str, str], paused: Collection[str]) -> None:
         """Replace the standing of every upstream; one that is gone is not shown any more."""

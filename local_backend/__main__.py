@@ -30,11 +30,7 @@ def main() -> None:
     """Run until SIGTERM or the parent's death."""
     options = _options()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    token = _token(options.token_file)
-    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
-        sys.exit(
-            "Give --token-file or set ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
-        )
+    token = _token(options)
     work_dir = own_folder(options.work_dir or Path(tempfile.gettempdir()) / "onereel-worker")
     if options.parent_pid:
         follow_parent(options.parent_pid, work_dir)
@@ -54,44 +50,54 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="local_backend", description="onereel's diffusion worker")
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on; others than loopback need a token"
-    )
-    parser.add_argument("--token-file", type=Path, help="file with the bearer token of callers")
-    parser.add_argument("--port", type=int, default=0, help="0 chooses a free one")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps ...")
     data_dir = Path(os.environ.get("ONEREEL_DATA_DIR", "onereel-data"))
-    parser.add_argument("--models", default=DEFAULT_MODEL, help="names, with commas; the first is warmed up")
-    parser.add_argument("--pinned", default="", help="names, with commas, that are loaded at the start and stay")
-    parser.add_argument(
-        "--own-models", type=Path, help="JSON file: rows as in [[local.own_models]] of onereel.toml"
+    parser = argparse.ArgumentParser(
+        prog="onereel worker",
+        description="onereel's diffusion worker: an HTTP server that speaks OpenAI's Videos API.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--memory-bytes", type=int, help="for the weights of all models in memory")
-    parser.add_argument("--models-dir", type=Path, default=data_dir / "models")
-    parser.add_argument("--work-dir", type=Path, help="where uploads and finished files lie")
-    parser.add_argument("--parent-pid", type=int, help="end with this process")
-    parser.add_argument(
-        "--features", help="names, with commas, of docs/local-backend.md; default: the measured ones"
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on; anything but loopback needs a token")
+    add("--port", type=int, default=0, help="port to listen on; 0 chooses a free one, which stdout tells")
+    add("--device", default="cpu", help="what generates: cpu, cuda, cuda:1, mps ...")
+    add("--models", default=DEFAULT_MODEL, help="names, with commas; the first is loaded at the start")
+    add("--pinned", default="", help="of those, what is loaded at the start too, and stays")
+    add("--own-models", type=Path, help="JSON file with rows as in [[local.own_models]] of onereel.toml")
+    add("--memory-bytes", type=int, help="memory for the weights of all loaded models; None is no bound")
+    add("--models-dir", type=Path, default=data_dir / "models", help="where the folders of weights lie")
+    add("--work-dir", type=Path, help="where uploads and finished files lie; None is a temporary folder")
+    add(
+        "--token-file",
+        type=Path,
+        help="file with the bearer token of callers, instead of ONEREEL_WORKER_TOKEN",
     )
-    parser.add_argument("--batch", type=int, default=1, help="videos that are alike made in one call at most")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the model")
-    parser.add_argument("--keep-seconds", type=float, default=_KEEP_SECONDS, help="life of finished files")
-    parser.add_argument("--drain-seconds", type=float, default=0, help="time for running jobs at SIGTERM")
+    add("--parent-pid", type=int, help="end when this process ends")
+    add(
+        "--features",
+        help="names, with commas, of docs/local-backend.md; None is what was measured on the device",
+    )
+    add("--batch", type=int, default=1, help="videos that are alike made in one call at most")
+    add("--threads", type=int, default=1, help="CPU threads of the model")
+    add("--keep-seconds", type=float, default=_KEEP_SECONDS, help="how long finished files are kept")
+    add("--drain-seconds", type=float, default=0, help="how long running jobs may go on after SIGTERM")
     return parser.parse_args()
 
 
-def _token(file: Path | None) -> str:
-    """What callers have to bear: the file's first line, else ONEREEL_WORKER_TOKEN."""
-    given = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
-    if file is None:
-        return given
-    try:
-        token = file.read_text().strip()
-    except OSError as error:
-        sys.exit(f"--token-file {file} cannot be read: {error.strerror}.")
-    if not token or len(token.split()) != 1:
-        sys.exit(f"--token-file {file} must hold the token, and nothing else.")
+def _token(options: argparse.Namespace) -> str:
+    """The bearer token of callers: that of the file, else of the variable. Exits where one is needed and missing."""
+    token = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
+    if options.token_file is not None:
+        try:
+            token = options.token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            sys.exit(f"--token-file: {options.token_file} cannot be read: {reason}.")
+        if not token:
+            sys.exit(f"--token-file: {options.token_file} is empty.")
+    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
+        sys.exit(
+            "Give --token-file or ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
+        )
     return token
 
 

@@ -12,7 +12,11 @@ from urllib.parse import urlsplit
 
 from providers import adapters
 from providers.catalog_files import CatalogFile, CatalogModel, catalog_of
+from providers.presets import all_presets
 from providers.spec import ModelSpec, UpstreamSpec
+
+LOCAL_IN_FLIGHT: Final = 2
+"""One video is generated, one waits in the worker, so that it never stands still."""
 
 _DEFAULT_TYPE: Final = "openai_compatible"
 _PLACEHOLDER: Final = re.compile(
@@ -38,6 +42,8 @@ def expanded(table: Mapping[str, Any]) -> dict[str, Any]:
     `models` may be names, then only those are offered; or tables, then each is laid over the model of that name, or
     added where there is none. `options.region` chooses the address and the models of a region.
     """
+    if table.get("type") == "local":
+        return _local(table)
     catalog = _catalog(str(table.get("type", _DEFAULT_TYPE)))
     if catalog is None:
         return _plain(table)
@@ -110,6 +116,16 @@ def _catalog(provider_type: str) -> CatalogFile | None:
         return None
 
 
+def _local(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker of ours: its models are those of `providers.presets`, and only those that are named."""
+    entries = table.get("models") or ()
+    return {
+        "max_concurrent": LOCAL_IN_FLIGHT,
+        **{name: value for name, value in table.items() if value is not None},
+        "models": [_entry(entry, all_presets(), "the worker") for entry in entries],
+    }
+
+
 def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
     names = [each for each in table.get("models") or () if isinstance(each, str)]
     if names:
@@ -173,7 +189,7 @@ def _name(entry: Any) -> Any:
     )
 
 
-def _entry(entry: Any, by_name: Mapping[str, CatalogModel], title: str) -> Any:
+def _entry(entry: Any, by_name: Mapping[str, ModelSpec], title: str) -> Any:
     if isinstance(entry, str):
         if entry not in by_name:
             raise ValueError(f"models: {title} has no model '{entry}'; it has {', '.join(sorted(by_name))}")
@@ -182,7 +198,7 @@ def _entry(entry: Any, by_name: Mapping[str, CatalogModel], title: str) -> Any:
     return entry if base is None else _laid_over(base, entry)
 
 
-def _laid_over(base: CatalogModel, entry: Mapping[str, Any]) -> CatalogModel:
+def _laid_over(base: ModelSpec, entry: Mapping[str, Any]) -> ModelSpec:
     said = {name: value for name, value in entry.items() if name != "id"}
     typed = ModelSpec.model_validate({"id": base.id, "default_audio": base.default_audio, **said})
     changes: dict[str, Any] = {name: getattr(typed, name) for name in typed.model_fields_set}

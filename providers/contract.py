@@ -201,13 +201,15 @@ class Account:
     """A configured upstream as its adapter sees it.
 
     `base_url` is trusted for exactly its scheme, host and port; `options` are the adapter's own settings
-    (dialect, region). `credential` never leaves for another host: `providers.http` sees to that.
+    (dialect, region). `credential` never leaves for another host: `providers.http` sees to that. `address`: the IP
+    address to connect to instead of asking for that of the host; requests and TLS name the host all the same.
     """
 
     name: str
     base_url: str
     credential: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
+    address: str | None = None
 
 
 class Adapter(Protocol):
@@ -257,6 +259,19 @@ class VerifiesCallbacks(Protocol):
 
     async def verify_callback(self, handle: Handle, headers: Mapping[str, str], body: bytes) -> None:
         """Check a callback about this job, headers in lower case. Raises CallbackRefused, or ProviderError."""
+        ...
+
+
+ModelState = Literal["loaded", "present", "missing"]
+"""Of a model's weights at a worker: in memory, on its disk, not there."""
+
+
+@runtime_checkable
+class ListsModels(Protocol):
+    """An adapter whose server tells which models it can run now."""
+
+    async def models(self) -> Mapping[str, ModelState]:
+        """The state of each model by the server's name for it. Raises ProviderError."""
         ...
 
 

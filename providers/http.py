@@ -297,6 +297,10 @@ class AccountClient:
             body = b"" if multipart is not None else request.content
             unsigned = Unsigned(method, str(request.url), dict(request.headers), body)
             request.headers.update(await self._authenticate(unsigned))
+        if self._account.address is not None:  # the Host header stays
+            if request.url.scheme == "https":
+                request.extensions["sni_hostname"] = request.url.host
+            request.url = request.url.copy_with(host=self._account.address)
         return request
 
     async def _read(self, answer: httpx.Response, max_bytes: int, deadline: float) -> Response:

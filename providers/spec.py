@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -29,6 +30,8 @@ from providers.sizes import AspectRatio, Resolution, sizes_of, words_of
 from providers.urls import origin
 
 OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
+SELF_HOSTED: Final = frozenset({"local", "vllm_omni", "sglang", "fastvideo"})
+"""Dialects of model servers that know only their own jobs: each address of their name is a server of its own."""
 PARAMETERS: Final = frozenset(
     {"negative_prompt", "seed", "fps", "aspect_ratio", "resolution", "audio", "quality", "n", "service_tier"},
 )
@@ -39,6 +42,7 @@ Status = Literal["live", "preview", "retiring", "retired", "unverified"]
 
 SoundMode = Literal["none", "optional", "always"]
 
+_LONGEST_FLEET_NAME: Final = 60  # an address is added to it
 _SIZE = re.compile(r"[1-9][0-9]{1,4}x[1-9][0-9]{1,4}")
 
 
@@ -280,10 +284,11 @@ class UpstreamSpec(BaseModel):
     pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
     _credential_version: int | None = PrivateAttr(default=None)
+    _address: str | None = PrivateAttr(default=None)
 
     @field_validator("base_url")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _plain_address(cls, value: str) -> str:
         """The address is shown and trusted: no credential in it, nothing behind the path."""
         origin(value)
         parts = urlsplit(value)
@@ -292,6 +297,41 @@ class UpstreamSpec(BaseModel):
         if parts.query or parts.fragment:
             raise ValueError("the URL must end with its path, without ? or #")
         return value
+
+    @model_validator(mode="after")
+    def _room_for_an_address(self) -> "UpstreamSpec":
+        if self.is_fleet and len(self.name) > _LONGEST_FLEET_NAME:
+            raise ValueError(f"its name may have at most {_LONGEST_FLEET_NAME} characters")
+        return self
+
+    @property
+    def dialect(self) -> str:
+        """The words of its API, where it speaks OpenAI's."""
+        return str(self.options.get("dialect", "local" if self.type == "local" else "openai"))
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether each address of its name is a server of its own, which alone knows the jobs that it took."""
+        return self.dialect in SELF_HOSTED and not _is_address(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def address(self) -> str | None:
+        """The one server of a fleet that this is; None for the upstream as it is configured."""
+        return self._address
+
+    @property
+    def account(self) -> str:
+        """The name as it is configured."""
+        return account_of_server(self.name)
+
+    def at(self, address: str | None) -> "UpstreamSpec":
+        """Make the upstream that is this fleet's server at an address, named "fleet@address"; None is the fleet."""
+        if address == self._address:
+            return self
+        name = self.account if address is None else f"{self.account}@{address}"
+        made = self.model_copy(update={"name": name})
+        made._address = address  # noqa: SLF001  (its own kind)
+        return made
 
     @property
     def credential_version(self) -> int | None:
@@ -310,6 +350,19 @@ class UpstreamSpec(BaseModel):
         if self.api_key is not None:
             return self.api_key.get_secret_value()
         return os.environ.get(self.api_key_env, "") if self.api_key_env else ""
+
+
+def account_of_server(name: str) -> str:
+    """Give the configured upstream's name: an attempt may name one server of a fleet, "fleet@address"."""
+    return name.partition("@")[0]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _per_second(amount: Decimal | None, field: str) -> tuple[PriceRow, ...]:

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, update
 from gateway.db import now_ms
 from gateway.jobs.claims import keep
 from gateway.jobs.context import Job, JobContext
+from gateway.jobs.lost import is_lost, resubmit
 from gateway.jobs.outcome import fail_video, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, database_now
@@ -13,7 +14,7 @@ from gateway.jobs.tables import attempts
 from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
-from providers.contract import LooksUp, ProviderError
+from providers.contract import ErrorKind, LooksUp, ProviderError
 
 
 async def resume(ctx: JobContext, job: Job) -> None:
@@ -24,6 +25,10 @@ async def resume(ctx: JobContext, job: Job) -> None:
     adapter = None if route is None else ctx.adapter_if_any(route, attempt)
     if route is None or adapter is None:
         await to_unknown(ctx, job)
+        return
+    silent = ProviderError(ErrorKind.PROVIDER_UNAVAILABLE, "the worker does not answer")
+    if is_lost(ctx, job, route, silent):
+        await resubmit(ctx, job, route, silent)
         return
     safety = safety_of(route, adapter)
     cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))

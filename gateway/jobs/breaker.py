@@ -33,7 +33,10 @@ _CLOSE: Final = (
 )
 _LIFT: Final = (
     update(slots)
-    .where(slots.c.name == bindparam("slot"), slots.c.opened > 0)
+    .where(
+        or_(slots.c.name == bindparam("slot"), slots.c.name.startswith(bindparam("servers"))),
+        slots.c.opened > 0,
+    )
     .values(paused_until=0, failures=0, failing=None, opened=0, probe_until=0)
 )
 _STANDINGS: Final = select(
@@ -85,8 +88,8 @@ def succeeded(conn: Connection, upstream: str, what: Failing) -> bool:
 
 
 def lift(conn: Connection, upstream: str) -> None:
-    """Close it because the operator says so."""
-    conn.execute(_LIFT, {"slot": upstream_slot(upstream)})
+    """Close it because the operator says so, and those of its servers where it is a fleet."""
+    conn.execute(_LIFT, {"slot": upstream_slot(upstream), "servers": upstream_slot(f"{upstream}@")})
 
 
 def readings(conn: Connection) -> dict[str, Reading]:

@@ -33,6 +33,10 @@ ASKED: Final = sorted([State.RUNNING, WATCHING])
 BEGUN: Final = 1000
 """Taken from the priority when an attempt begins: what is begun is ended before more is begun."""
 
+LOST: Final = "lost"
+"""The state of an attempt whose worker was lost, while another worker makes the video."""
+ASKED_AGAIN: Final = frozenset({"refused", LOST})
+
 _SPREAD_MS: Final = 5
 _LONGEST_SPREAD_MS: Final = 15_000
 """So long for each poll that fell due while nobody was there, and so long at most."""
@@ -60,7 +64,12 @@ _DUE: Final = (
 _CLAIM: Final = (
     update(jobs)
     .where(jobs.c.id.in_(_DUE.scalar_subquery()))
-    .values(owner=bindparam("new_owner"), lease_until=now_ms() + bindparam("lease"), fence=jobs.c.fence + 1)
+    .values(
+        owner=bindparam("new_owner"),
+        lease_until=now_ms() + bindparam("lease"),
+        fence=jobs.c.fence + 1,
+        parked_for=None,
+    )
     .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
 )
 _ids: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
@@ -103,7 +112,8 @@ class Lease:
 class Loaded:
     """What a step needs of the rows: the video, and its latest attempt if there is one.
 
-    `tried` are the upstreams, with their models, that it has been at for good; one that only refused may be asked again.
+    `tried` are the upstreams, with their models, that it has been at for good; one that only refused, or that lost the
+    video with its process, may be asked again.
     """
 
     video: Row[Any]
@@ -140,7 +150,7 @@ def load(conn: Connection, claimed: Sequence[Row[Any]]) -> dict[str, Loaded]:
     tried: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for row in conn.execute(_ATTEMPTS_OF, {"ids": video_ids}):
         latest[row.video_id] = row
-        if row.state != "refused":
+        if row.state not in ASKED_AGAIN:
             tried[row.video_id].add((row.upstream, row.upstream_model))
     found = {
         i: Loaded(video_rows[i], latest.get(i), frozenset(tried[i])) for i in video_ids if i in video_rows

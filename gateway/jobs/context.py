@@ -21,6 +21,7 @@ from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
 from gateway.upstreams.health import Health
+from gateway.upstreams.workers import Workers
 from gateway.videos.routing import Catalogue, Route
 from providers.contract import Adapter
 from providers.spec import UpstreamSpec
@@ -67,6 +68,7 @@ class JobContext:
     work_dir: Path
     paces: Paces
     health: Health
+    workers: Workers
     identity: SigningIdentity | None = None  # None where nothing is to be signed
     callback_url: Callable[[str], str | None] = no_callback
     input_url: InputUrl = no_input_url

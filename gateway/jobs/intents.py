@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, insert, select, update
 
 from gateway.db import now_ms
 from gateway.ids import new_id
 from gateway.jobs import claims, slots
 from gateway.jobs.claims import BEGUN, Lease, LeaseLost
-from gateway.jobs.slots import Blocked, Want
+from gateway.jobs.slots import Blocked, Want, queue_of, upstream_slot
 from gateway.jobs.tables import attempts, jobs
 from gateway.videos.states import State
 from gateway.videos.tables import videos
@@ -32,7 +32,12 @@ _MOVE_VIDEOS: Final = (
 _PARK: Final = (
     update(jobs)
     .where(jobs.c.id == bindparam("job_id"))
-    .values(due=None, parked_for=bindparam("slot"), lease_until=0, owner=None)
+    .values(
+        due=now_ms() + bindparam("hold_ms", type_=BigInteger),  # NULL where only a free slot wakes it
+        parked_for=bindparam("slot"),
+        lease_until=0,
+        owner=None,
+    )
 )
 _POSTPONE: Final = (
     update(jobs)
@@ -62,19 +67,57 @@ _AT_ONCE: Final = Blocked("", delay_ms=0)
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One upstream that would do. `estimate_micros`: what it is expected to charge, None where its price is unknown."""
+
+    upstream: str
+    upstream_model: str
+    max_concurrent: int | None = None
+    credential_version: int | None = None
+    estimate_micros: int | None = None
+    preferred: bool = False
+
+    @property
+    def want(self) -> Want:
+        """The place at the upstream."""
+        return Want(upstream_slot(self.upstream), self.max_concurrent)
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
-    """One job that would send: to which upstream, with which slots, after which attempt."""
+    """One job that would send: by any of these ways, with which slots of its client, after which attempt.
+
+    Of several ways the preferred come first, then those with the fewest videos. `hold_ms`: parked for one of these ways
+    it is due again after so long, for then there are more; without it it waits for any of the fleet.
+    """
 
     lease: Lease
     video_id: str
-    upstream: str
-    upstream_model: str
-    wants: tuple[Want, ...]
+    ways: tuple[Way, ...]
+    wants: tuple[Want, ...] = ()
     last: Any | None = None
-    credential_version: int | None = None
-    estimate_micros: int | None = (
-        None  # what the upstream is expected to charge, None where its price is unknown
-    )
+    hold_ms: int | None = None
+
+    @property
+    def all_wants(self) -> tuple[Want, ...]:
+        """Every counter that it may take from."""
+        return (*self.wants, *(way.want for way in self.ways))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """An intent and the way that had room."""
+
+    item: Intent
+    way: Way
+
+    @property
+    def again(self) -> bool:
+        """The refused attempt once more."""
+        last = self.item.last
+        if last is None or last.state != "refused":
+            return False
+        return bool(last.upstream == self.way.upstream and last.upstream_model == self.way.upstream_model)
 
 
 def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLost | None]:
@@ -82,17 +125,17 @@ def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLos
     ours = claims.owned(conn, [item.lease for item in items])
     # asked only now that the jobs are locked: a cancel either is seen here or finds what is written here
     cancelled = set(conn.execute(_CANCELLED, {"ids": [item.video_id for item in items]}).scalars())
-    room = slots.Room(conn, {want.slot for item in items for want in item.wants})
-    begun: dict[str, Intent] = {}
+    room = slots.Room(conn, {want.slot for item in items for want in item.all_wants})
+    begun: dict[str, _Begun] = {}
     put_off: list[tuple[Intent, Blocked]] = []
     for item in items:
         if item.lease.job_id not in ours:
             continue
-        blocked = _AT_ONCE if item.video_id in cancelled else room.take(item.wants)
-        if blocked is None:
-            begun[_attempt_id(item)] = item
+        found = _AT_ONCE if item.video_id in cancelled else _taken(room, item)
+        if isinstance(found, Blocked):
+            put_off.append((item, found))
         else:
-            put_off.append((item, blocked))
+            begun[_attempt_id(found)] = found
     room.commit()
     _put_off(conn, put_off)
     _pass_on(conn, room, put_off)
@@ -106,52 +149,57 @@ def begin(conn: Connection, items: Sequence[Intent]) -> list[Row[Any] | LeaseLos
     ]
 
 
-def _attempt_id(item: Intent) -> str:
+def _taken(room: slots.Room, item: Intent) -> _Begun | Blocked:
+    ways = list(item.ways)
+    if len(ways) > 1:
+        ways.sort(key=lambda way: (not way.preferred, room.used(way.want.slot)))
+    found = room.take_one(item.wants, [way.want for way in ways])
+    if isinstance(found, Blocked):
+        return found
+    return _Begun(item, next(way for way in ways if way.want == found))
+
+
+def _attempt_id(begun: _Begun) -> str:
     """The refused attempt again: it was surely not accepted, so its id still names one video. Else a new one.
 
     A refused attempt whose video now goes elsewhere stays refused.
     """
-    return str(item.last.id) if _again(item) and item.last is not None else new_id("att")
+    last = begun.item.last
+    return str(last.id) if begun.again and last is not None else new_id("att")
 
 
-def _again(item: Intent) -> bool:
-    last = item.last
-    if last is None or last.state != "refused":
-        return False
-    return bool(last.upstream == item.upstream and last.upstream_model == item.upstream_model)
-
-
-def _write(conn: Connection, begun: dict[str, Intent]) -> None:
+def _write(conn: Connection, begun: dict[str, _Begun]) -> None:
     if not begun:
         return
-    ids = {"ids": [item.video_id for item in begun.values()]}
+    ids = {"ids": [each.item.video_id for each in begun.values()]}
     conn.execute(_BEGIN_JOBS, ids)
     conn.execute(_MOVE_VIDEOS, ids)
     same = [
-        {"attempt_id": attempt_id, "new_version": item.credential_version}
-        for attempt_id, item in begun.items()
-        if _again(item)
+        {"attempt_id": attempt_id, "new_version": each.way.credential_version}
+        for attempt_id, each in begun.items()
+        if each.again
     ]
-    new = [_row(attempt_id, item) for attempt_id, item in begun.items() if not _again(item)]
+    new = [_row(attempt_id, each) for attempt_id, each in begun.items() if not each.again]
     if same:
         conn.execute(_SAME_ATTEMPTS, same)
     if new:
         conn.execute(_NEW_ATTEMPTS, new)
 
 
-def _row(attempt_id: str, item: Intent) -> dict[str, Any]:
+def _row(attempt_id: str, begun: _Begun) -> dict[str, Any]:
+    last = begun.item.last
     return {
         "id": attempt_id,
-        "video_id": item.video_id,
-        "n": 1 if item.last is None else item.last.n + 1,
-        "upstream": item.upstream,
-        "upstream_model": item.upstream_model,
-        "credential_version": item.credential_version,
+        "video_id": begun.item.video_id,
+        "n": 1 if last is None else last.n + 1,
+        "upstream": begun.way.upstream,
+        "upstream_model": begun.way.upstream_model,
+        "credential_version": begun.way.credential_version,
         "state": "intent",
         "idempotency_key": attempt_id,
         "holds_key_slot": True,
         "holds_upstream_slot": True,
-        "estimate_micros": item.estimate_micros,
+        "estimate_micros": begun.way.estimate_micros,
     }
 
 
@@ -161,15 +209,26 @@ def _pass_on(conn: Connection, room: slots.Room, put_off: Sequence[tuple[Intent,
     for item, blocked in put_off:
         if blocked.delay_ms is None:
             unused.update(want for want in item.wants if want.slot != blocked.slot)
+            ways = [way.want for way in item.ways]
+            if all(want.slot != blocked.slot for want in ways):
+                unused[max(ways, key=room.spare)] += 1  # one place, at whichever server
     for want, count in unused.items():
         if spare := room.spare(want):
             slots.unpark(conn, want.slot, min(count, spare))
 
 
 def _put_off(conn: Connection, put_off: Sequence[tuple[Intent, Blocked]]) -> None:
-    parked = [{"job_id": i.lease.job_id, "slot": b.slot} for i, b in put_off if b.delay_ms is None]
+    parked = [
+        {"job_id": i.lease.job_id, "slot": _parked_for(i, b), "hold_ms": i.hold_ms}
+        for i, b in put_off
+        if b.delay_ms is None
+    ]
     later = [{"job_id": i.lease.job_id, "delay_ms": b.delay_ms} for i, b in put_off if b.delay_ms is not None]
     if parked:
         conn.execute(_PARK, parked)
     if later:
         conn.execute(_POSTPONE, later)
+
+
+def _parked_for(item: Intent, blocked: Blocked) -> str:
+    return queue_of(blocked.slot) if item.hold_ms is None else blocked.slot

@@ -10,6 +10,7 @@ from gateway.jobs import costs, moves, store
 from gateway.jobs.choice import others_left
 from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
+from gateway.jobs.lost import LOST_AFTER, is_lost, resubmit
 from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, close_attempt, database_now
@@ -21,7 +22,6 @@ from providers.contract import Adapter, Cancels, Completed, ErrorKind, Failed, P
 
 log = structlog.get_logger(__name__)
 
-LOST_AFTER = 3
 MOMENT = 0.25
 LONGEST_RETRY_AFTER = 300.0
 _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABLE})
@@ -110,14 +110,11 @@ async def _unanswered(
             upstream=route.upstream.name,
             message=error.message,
         )
-    if error.kind == ErrorKind.JOB_LOST:
-        if route.local:  # it came back without its jobs; a provider may have made, and billed, the video
-            await resubmit(ctx, job, error)
-            return
-        if job.lease.tries + 1 >= LOST_AFTER:
-            await _verdict(ctx, job, route, error)
-            return
-    elif error.kind == ErrorKind.MODERATION_BLOCKED:
+    if is_lost(ctx, job, route, error):
+        await resubmit(ctx, job, route, error)
+        return
+    gone = error.kind == ErrorKind.JOB_LOST and job.lease.tries + 1 >= LOST_AFTER
+    if gone or error.kind == ErrorKind.MODERATION_BLOCKED:
         await _verdict(ctx, job, route, error)
         return
     delay = error.retry_after
@@ -128,26 +125,6 @@ async def _unanswered(
     )
     if error.kind in LOCKED_OUT:
         await locked_out(ctx, job, route.upstream.name, error)
-
-
-async def resubmit(ctx: JobContext, job: Job, error: ProviderError) -> None:
-    """Our worker lost the job with its process: it makes the same video again."""
-    attempt = job.attempt
-    delay_ms = int(backoff(job.lease.tries) * 1000)
-
-    def commit(conn: Connection) -> None:
-        hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
-        kept = error_columns(error)
-        close_attempt(conn, attempt, job.rows.video, "refused", database_now(conn), error=kept)
-        conn.execute(
-            update(videos)
-            .where(videos.c.id == job.video_id)
-            .values(state=State.QUEUED, version=videos.c.version + 1)
-        )
-
-    await ctx.db.write(commit, background=True)
-    ctx.hints.video_changed([job.video_id])
-    log.info("resubmit", video_id=job.video_id, upstream=attempt.upstream)
 
 
 async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:

@@ -1,13 +1,14 @@
 """Which upstream an attempt goes to, and what it is asked."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 from gateway.jobs.context import JobContext
 from gateway.videos.routing import Route
 from gateway.videos.stored import StoredMedia, StoredRequest
 from providers.contract import Handle, MediaInput, Operation, VideoRequest
-from providers.spec import ModelSpec
 
 
 def routes_of(ctx: JobContext, video: Any) -> list[Route]:
@@ -25,8 +26,12 @@ def is_route_of(route: Route, attempt: Any) -> bool:
 
 
 def route_of_attempt(routes: list[Route], attempt: Any) -> Route | None:
-    """The route the attempt went by, if the configuration still has it."""
-    return next((r for r in routes if is_route_of(r, attempt)), None)
+    """The route the attempt went by, if the configuration still has it; of a fleet to the server that took it."""
+    account, _, address = attempt.upstream.partition("@")
+    for route in routes:
+        if route.upstream.name == account and route.spec.upstream_id == attempt.upstream_model:
+            return replace(route, upstream=route.upstream.at(address)) if address else route
+    return None
 
 
 def video_request(
@@ -36,9 +41,10 @@ def video_request(
     request: StoredRequest,
     *,
     source: Handle | None,
-    spec: ModelSpec,
+    route: Route,
 ) -> VideoRequest:
     """The explicit request of one attempt. Addresses of its inputs live as long as its job may take."""
+    spec = route.spec
     resolution, aspect_ratio = spec.words_of(request.size)
     return VideoRequest(
         attempt_id=attempt.id,
@@ -51,7 +57,7 @@ def video_request(
         media=tuple(
             _media(ctx, video.id, n, item, spec.deadline_seconds) for n, item in enumerate(request.media)
         ),
-        parameters=request.parameters,
+        parameters=_with_seed(request.parameters, route, video.id),
         provider_options=request.provider_options,
         source=source,
         callback_url=ctx.callback_url(attempt.id),
@@ -59,6 +65,18 @@ def video_request(
         aspect_ratio=aspect_ratio,
         wire=spec.wire,
     )
+
+
+def _with_seed(parameters: dict[str, Any], route: Route, video_id: str) -> dict[str, Any]:
+    """A worker of ours is always told a seed: the video comes back the same from whichever worker makes it."""
+    if not route.local or "seed" not in route.spec.parameters or "seed" in parameters:
+        return parameters
+    return {**parameters, "seed": seed_of(video_id)}
+
+
+def seed_of(video_id: str) -> int:
+    """The seed of a video whose client named none: 32 bits that its id fixes."""
+    return int.from_bytes(sha256(f"seed:{video_id}".encode()).digest()[:4])
 
 
 def _media(ctx: JobContext, video_id: str, n: int, item: StoredMedia, seconds: float) -> MediaInput:

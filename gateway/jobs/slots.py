@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, bindparam, case, func, insert, literal, select, update
+from sqlalchemy import Connection, Integer, bindparam, case, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -40,8 +40,13 @@ def client_slots(video: Any) -> list[str]:
 
 
 def upstream_slot(name: str) -> str:
-    """The counter of one upstream."""
+    """The counter of one upstream; of a fleet there is one for each server."""
     return f"upstream:{name}"
+
+
+def queue_of(slot: str) -> str:
+    """What jobs are parked for that take a place like this one wherever it is: at any server of the fleet."""
+    return slot.partition("@")[0]
 
 
 _LOCKED: Final = (
@@ -70,6 +75,13 @@ _PROBE: Final = (
     update(slots)
     .where(slots.c.name.in_(bindparam("names", expanding=True)))
     .values(probe_until=now_ms() + case((slots.c.failing == "job", JOB_PROBE_MS), else_=PROBE_MS))
+)
+_FORGET: Final = delete(slots).where(
+    slots.c.name.like("upstream:%@%"),
+    slots.c.used == 0,
+    slots.c.opened == 0,
+    slots.c.failures == 0,
+    slots.c.paused_until <= now_ms(),
 )
 _FIRST_PARKED: Final = (
     select(jobs.c.id)
@@ -132,6 +144,23 @@ class Room:
         self._probes.update(want.slot for want in wants if self._rows[want.slot].opened)
         return None
 
+    def take_one(self, wants: Sequence[Want], ways: Sequence[Want]) -> Want | Blocked:
+        """Take one of each of `wants` and one of `ways`: the first whose upstream has room, or nothing."""
+        blocked: list[Blocked] = []
+        for way in ways:
+            found = self.take((*wants, way))
+            if found is None:
+                return way
+            if found.slot != way.slot:
+                return found
+            blocked.append(found)
+        parked = [each for each in blocked if each.delay_ms is None]
+        return parked[0] if parked else min(blocked, key=lambda each: each.delay_ms or 0)
+
+    def used(self, slot: str) -> int:
+        """How many are taken of this counter."""
+        return self._rows[slot].used + self._taken[slot]
+
     def spare(self, want: Want) -> int:
         """How many more this counter takes now; 0 where nobody can be waiting for it."""
         row = self._rows[want.slot]
@@ -177,8 +206,12 @@ def free(conn: Connection, names: Sequence[str]) -> None:
 
 
 def unpark(conn: Connection, name: str, count: int) -> int:
-    """Make the `count` most urgent jobs parked for this slot due now."""
-    return conn.execute(_UNPARK, {"slot": name, "count": count}).rowcount
+    """Make the `count` most urgent jobs parked for this slot due now, after them those parked for any of its fleet."""
+    woken = conn.execute(_UNPARK, {"slot": name, "count": count}).rowcount
+    queue = queue_of(name)
+    if queue != name and woken < count:
+        woken += conn.execute(_UNPARK, {"slot": queue, "count": count - woken}).rowcount
+    return woken
 
 
 def pause(conn: Connection, name: str, delay_ms: int) -> None:
@@ -191,7 +224,8 @@ def pause(conn: Connection, name: str, delay_ms: int) -> None:
 
 
 def verify(conn: Connection) -> list[str]:
-    """Set every counter to what the attempts say; answers what was wrong, one sentence each."""
+    """Set every counter to what the attempts say; answers what was wrong, one sentence each. Counters at rest of a
+    fleet's servers, whose addresses come and go, are dropped: whoever needs one makes it."""
     query = select(slots.c.name, slots.c.used).order_by(slots.c.name).with_for_update()  # key before upstream
     held = {row.name: row.used for row in conn.execute(query)}
     counts = [*conn.execute(_counts_by_upstream()), *_counts_by_client(conn)]
@@ -204,6 +238,7 @@ def verify(conn: Connection) -> list[str]:
     for name in true.keys() - held.keys():
         wrong.append(f"slot counter {name} was missing, attempts say {true[name]}")
         conn.execute(insert(slots).values(name=name, used=true[name]))
+    conn.execute(_FORGET)
     return wrong
 
 

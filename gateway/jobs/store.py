@@ -11,6 +11,7 @@ from sqlalchemy import Connection, update
 from gateway.jobs.claims import hand_on
 from gateway.jobs.completion import CancelledMeanwhile, Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
+from gateway.jobs.lost import LOST_AFTER
 from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, try_later
 from gateway.jobs.provenance import (
     Finish,
@@ -84,7 +85,7 @@ async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest
         facts = await _probe(ctx, path)
         content = await _put(ctx, job, await finish_file(ctx, job, route, Finished(path, facts), finish))
     except ProviderError as error:
-        await _not_fetched(ctx, job, error)
+        await _not_fetched(ctx, job, route, error)
     except NotMarked as error:
         await _broken(ctx, job, Failure("watermark_failed", _NOT_MARKED, notice=str(error)))
     except NotSigned as error:
@@ -185,13 +186,17 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: 
     await ctx.milestone("settle.done", job.video_id)
 
 
-async def _not_fetched(ctx: JobContext, job: Job, error: ProviderError) -> None:
-    """A file that is gone is looked for by polling again; silence and locked doors are retried; a verdict ends it."""
-    if error.kind in _GONE and job.lease.tries < BROKEN_AFTER:
-        tries = job.lease.tries + 1
+async def _not_fetched(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
+    """A file that is gone is looked for by polling again, and so is one of a worker of ours that stays silent; other
+    silence and locked doors are retried; a verdict ends it."""
+    tries = job.lease.tries + 1
+    gone = error.kind in _GONE and tries <= BROKEN_AFTER
+    silent = route.local and error.kind is ErrorKind.PROVIDER_UNAVAILABLE and tries >= LOST_AFTER
+    if gone or silent:
+        delay_ms = int(backoff(tries) * 1000) if silent else 0
 
         def commit(conn: Connection) -> None:
-            hand_on(conn, job.lease, state=State.RUNNING, delay_ms=0, tries=tries)
+            hand_on(conn, job.lease, state=State.RUNNING, delay_ms=delay_ms, tries=tries)
             conn.execute(update(videos).where(videos.c.id == job.video_id).values(state=State.RUNNING))
 
         await ctx.db.write(commit, background=True)

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, update
 
 from gateway.jobs import costs, intents, moves, slots
 from gateway.jobs.attempts import read_attempt
-from gateway.jobs.choice import choose, others_left
-from gateway.jobs.claims import Loaded, hand_on
+from gateway.jobs.choice import choose, is_loaded, others_left
+from gateway.jobs.claims import LOST, Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
 from gateway.jobs.routes import is_route_of, video_request
@@ -62,20 +62,22 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     if choice.wait is not None:
         await try_later(ctx, job, choice.wait, counted=False)
         return
-    if choice.route is None or _gave_up(ctx, job, choice.route):
+    if not choice.routes or _gave_up(ctx, job, choice.routes[0]):
         await fail_video(ctx, job, _UNREACHABLE if choice.away else _no_route(job))
         return
-    route = _pinned_to(ctx, choice.route, pinned)
+    routes = [_pinned_to(ctx, route, pinned) for route in choice.routes]
     last = job.rows.attempt
-    if last is not None and last.state == "refused" and not is_route_of(route, last):
-        ctx.metrics.failover(last.upstream, "away")
-    if wait := ctx.paces.submit(route.upstream, job.lease.job_id):
+    if wait := ctx.paces.submit(routes[0].upstream, job.lease.job_id):
         await try_later(ctx, job, wait, counted=False)
         return
-    attempt = await ctx.db.write_batch(intents.begin, _intent_of(job, route, request), background=True)
+    intent = _intent_of(ctx, job, routes, request, choice.hold_ms)
+    attempt = await ctx.db.write_batch(intents.begin, intent, background=True)
     if attempt is None:
         ctx.hints.jobs.set()  # another may have been woken in its stead
         return
+    route = next(each for each in routes if is_route_of(each, attempt))
+    if last is not None and last.state == "refused" and not is_route_of(route, last):
+        ctx.metrics.failover(last.upstream, "away")
     job.lease.state = State.SUBMITTING
     ctx.hints.video_changed([video.id])
     job = Job(job.lease, Loaded(video, attempt, job.rows.tried))
@@ -90,23 +92,26 @@ def _pinned_to(ctx: JobContext, route: Route, pinned: Any | None) -> Route:
     return replace(route, upstream=ctx.catalogue.with_version(route.upstream, pinned.credential_version))
 
 
-def _intent_of(job: Job, route: Route, request: StoredRequest) -> intents.Intent:
+def _intent_of(
+    ctx: JobContext, job: Job, routes: list[Route], request: StoredRequest, hold_ms: int | None
+) -> intents.Intent:
     video = job.rows.video
     wants = (
         slots.Want(slots.organization_slot(video.organization_id), request.organization_videos),
         slots.Want(slots.key_slot(video.key_id), request.concurrent_videos),
-        slots.Want(slots.upstream_slot(route.upstream.name), route.upstream.max_concurrent),
     )
-    return intents.Intent(
-        lease=job.lease,
-        video_id=video.id,
-        upstream=route.upstream.name,
-        upstream_model=route.spec.upstream_id,
-        wants=wants,
-        last=job.rows.attempt,
-        credential_version=route.upstream.credential_version,
-        estimate_micros=costs.expected_micros(route, request, video.operation),
+    ways = tuple(
+        intents.Way(
+            upstream=route.upstream.name,
+            upstream_model=route.spec.upstream_id,
+            max_concurrent=route.upstream.max_concurrent,
+            credential_version=route.upstream.credential_version,
+            estimate_micros=costs.expected_micros(route, request, video.operation),
+            preferred=is_loaded(ctx, route),
+        )
+        for route in routes
     )
+    return intents.Intent(job.lease, video.id, ways, wants, job.rows.attempt, hold_ms)
 
 
 def _gave_up(ctx: JobContext, job: Job, route: Route) -> bool:
@@ -148,7 +153,7 @@ async def send(
         await ctx.milestone("submit.answered", job.video_id)
         _log_refusal(job, route, error)
         await _tell(ctx, job, route, error)
-        if error.ambiguous or (may_exist and error.kind not in _ABOUT_THE_REQUEST):
+        if error.ambiguous or (may_exist and not _proves(route, error)):
             await _ambiguous(ctx, job, safety_of(route, adapter))
         else:
             await _refused(ctx, job, route, error)
@@ -157,6 +162,12 @@ async def send(
     await ctx.milestone("submit.answered", job.video_id)
     await accepted(ctx, job, route, submitted)
     await ctx.health.succeeded(route.upstream.name, "submit")
+
+
+def _proves(route: Route, error: ProviderError) -> bool:
+    """Whether a refusal after an unanswered create says that the video is not there. A worker of ours knows its own, and
+    forgets them with its process."""
+    return route.local or error.kind in _ABOUT_THE_REQUEST
 
 
 async def _tell(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:
@@ -180,7 +191,7 @@ async def outgoing(ctx: JobContext, job: Job, request: StoredRequest, route: Rou
         job.rows.attempt,
         request,
         source=source,
-        spec=route.spec,
+        route=route,
     )
 
 
@@ -273,9 +284,13 @@ async def _leave_route(ctx: JobContext, job: Job, route: Route, error: ProviderE
     if others_left(ctx, job, StoredRequest.model_validate(job.rows.video.request)):
         ctx.metrics.failover(route.upstream.name, error.kind)
 
+    down = route.local and error.kind is ErrorKind.PROVIDER_UNAVAILABLE
+    if down:
+        ctx.workers.lost(route.upstream)
+
     def commit(conn: Connection) -> None:
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0, tries=job.lease.tries + 1)
-        _close_refused(conn, job, error, "failed")
+        _close_refused(conn, job, error, LOST if down else "failed")
 
     await ctx.db.write(commit, background=True)
     ctx.hints.jobs.set()

@@ -28,7 +28,7 @@ jobs = Table(
     Column("state", String(24), nullable=False),
     # lower runs first; a begun job's is below 0 (see gateway.jobs.claims.BEGUN)
     Column("priority", Integer, nullable=False, default=10),
-    Column("due", BigInteger),  # NULL = parked
+    Column("due", BigInteger),  # NULL = parked until a slot is free
     Column("parked_for", String(200)),  # the slot it waits for
     Column("lease_until", BigInteger, nullable=False, default=0),
     Column("owner", String(64)),
@@ -60,12 +60,12 @@ attempts = Table(
     Column("id", String(64), primary_key=True),
     Column("video_id", String(64), nullable=False),
     Column("n", Integer, nullable=False),
-    Column("upstream", String(100), nullable=False),
+    Column("upstream", String(100), nullable=False),  # of a fleet the server: "name@address"
     Column("upstream_model", String(200), nullable=False),
     Column("credential_version", Integer),  # of the upstream's stored credentials; NULL for a configured one
     Column(
         "state", String(16), nullable=False
-    ),  # intent | unknown | running | completed | failed | abandoned
+    ),  # intent | unknown | running | completed | failed | abandoned | refused | lost
     Column("idempotency_key", String(128), nullable=False),
     Column("handle", JSON),
     Column("outputs", JSON),
@@ -98,7 +98,7 @@ attempts = Table(
 slots = Table(
     "slots",
     metadata,
-    Column("name", String(200), primary_key=True),  # "key:<id>", "org:<id>" or "upstream:<name>"
+    Column("name", String(200), primary_key=True),  # "key:<id>", "org:<id>", "upstream:<name>[@<address>]"
     Column("used", Integer, nullable=False, default=0),
     Column("paused_until", BigInteger, nullable=False, default=0),
     # the circuit breaker of an upstream: see gateway.jobs.breaker

@@ -38,7 +38,8 @@ async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter, age: f
     try:
         status: Status = await adapter.poll(job.attempt.handle)
     except ProviderError as error:
-        if error.kind == ErrorKind.JOB_LOST:
+        unavailable = error.kind == ErrorKind.PROVIDER_UNAVAILABLE
+        if error.kind == ErrorKind.JOB_LOST or (unavailable and ctx.workers.is_gone(route.upstream)):
             await _finish(ctx, job, "failed", None)
             return
         delay = max(adapter.poll_interval, backoff(job.lease.tries + 1), error.retry_after or 0)

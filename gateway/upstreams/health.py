@@ -18,6 +18,7 @@ from gateway.telemetry import Metrics
 from gateway.upstreams import latency, pauses
 from gateway.upstreams.pauses import Pause
 from providers.contract import ProviderError
+from providers.spec import account_of_server
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class Health:
     def away(self, upstream: str) -> Away | None:
         """Why it takes nothing new at the moment; None where it does."""
         passed = self._clock.monotonic() - self._read_at
-        paused = self._pauses.get(upstream)
+        paused = self._pauses.get(upstream) or self._pauses.get(account_of_server(upstream))
         if paused is not None:
             return Away(float("inf"), paused.age_ms / 1000 + passed)
         reading = self._readings.get(upstream)
@@ -122,8 +123,8 @@ class Health:
             name
             for name, pause in self._pauses.items()
             if pause.credential_hash is not None
-            and name in credentials
-            and pauses.hash_of(credentials[name]) != pause.credential_hash
+            and (credential := credentials.get(account_of_server(name))) is not None
+            and pauses.hash_of(credential) != pause.credential_hash
         ]
 
     async def locked_out(
@@ -146,8 +147,9 @@ class Health:
         await self.refresh()
 
     def _show(self) -> None:
-        states = {name: self.breaker_of(name) for name in self.names}
-        self._metrics.set_upstreams(states, set(self._pauses) & self.names)
+        servers = {name for name in {*self._readings, *self._pauses} if account_of_server(name) in self.names}
+        states = {name: self.breaker_of(name) for name in self.names | servers}
+        self._metrics.set_upstreams(states, servers & self._pauses.keys())
 
 
 def _snapshot(conn: Connection, *, with_medians: bool) -> _Snapshot:

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from gateway.jobs.tables import attempts
+from providers.spec import account_of_server
 
 _NEWEST: Final = 2000
 _FEWEST: Final = 3
@@ -19,9 +20,11 @@ _FINISHED: Final = (
 
 
 def medians(conn: Connection) -> dict[tuple[str, str], float]:
-    """Seconds from acceptance to the stored file, by upstream and its model; only where three were measured."""
+    """Seconds from acceptance to the stored file, by upstream (all servers of a fleet together) and its model; only where three were measured."""
     found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for row in conn.execute(_FINISHED):
         if row.submitted_at is not None and row.finished_at is not None:
-            found[row.upstream, row.upstream_model].append((row.finished_at - row.submitted_at) / 1000)
+            found[account_of_server(row.upstream), row.upstream_model].append(
+                (row.finished_at - row.submitted_at) / 1000
+            )
     return {key: median(times) for key, times in found.items() if len(times) >= _FEWEST}

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -55,8 +55,12 @@ def pause(
 
 
 def resume(conn: Connection, upstream: str, *, automatic_only: bool = False) -> bool:
-    """End a pause, `automatic_only` unless the operator made it; False where there was none."""
-    gone = delete(pauses).where(pauses.c.upstream == upstream)
+    """End a pause, and those of its servers where it is a fleet; False where there was none.
+
+    `automatic_only`: not one that the operator made.
+    """
+    servers = pauses.c.upstream.startswith(f"{upstream}@", autoescape=True)
+    gone = delete(pauses).where(or_(pauses.c.upstream == upstream, servers))
     if automatic_only:
         gone = gone.where(pauses.c.reason != BY_OPERATOR)
     return conn.execute(gone).rowcount > 0

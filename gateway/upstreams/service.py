@@ -20,6 +20,7 @@ from gateway.upstreams.health import Health
 from gateway.upstreams.probe import Probed, probe
 from gateway.upstreams.view import public_check, public_upstream
 from gateway.upstreams.watch import UpstreamWatch
+from gateway.upstreams.workers import Workers
 from gateway.videos.routing import Catalogue
 from providers.configured import configured, known_types
 from providers.contract import Adapter
@@ -42,6 +43,7 @@ class UpstreamService:
         catalogue: Catalogue,
         health: Health,
         watch: UpstreamWatch,
+        workers: Workers,
         adapter: Callable[[UpstreamSpec], Adapter],
     ) -> None:
         self._db = db
@@ -50,6 +52,7 @@ class UpstreamService:
         self._catalogue = catalogue
         self._health = health
         self._watch = watch
+        self._workers = workers
         self._adapter = adapter
 
     async def list(self) -> Json:
@@ -147,9 +150,11 @@ class UpstreamService:
         return {"name": name, "object": "upstream.deleted", "deleted": True, "live_videos": live}
 
     async def check(self, name: str | None = None) -> Json:
-        """Ask one or all of them something that costs nothing."""
+        """Ask one or all of them, of a fleet each server, something that costs nothing."""
         await self._watch.refresh()
-        specs = self._catalogue.upstreams() if name is None else [self._offered(name)]
+        await self._workers.refresh()
+        upstreams = self._catalogue.upstreams() if name is None else [self._offered(name)]
+        specs = [server for each in upstreams for server in self._workers.servers(each) or [each]]
         answers = await asyncio.gather(*(self._probe(spec) for spec in specs))
         data = [public_check(spec, probed) for spec, probed in zip(specs, answers, strict=True)]
         return {"object": "list", "data": data}
@@ -171,7 +176,7 @@ class UpstreamService:
         return answer
 
     def _shown(self, spec: UpstreamSpec) -> Json:
-        return public_upstream(spec, self._catalogue, self._health)
+        return public_upstream(spec, self._catalogue, self._health, self._workers)
 
     def _offered(self, name: str) -> UpstreamSpec:
         found = next((each for each in self._catalogue.upstreams() if each.name == name), None)

@@ -4,19 +4,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, insert, or_, select, update
 
 from gateway.db import now_ms
 from gateway.errors import NotFound
 from gateway.jobs.tables import attempts
-from gateway.upstreams.tables import credentials, pauses, upstreams
+from gateway.upstreams.pauses import resume
+from gateway.upstreams.tables import credentials, upstreams
 
 AnyRow = Row[Any]
 
 GRACE_MS: Final = 60_000
 
+
+def _began(account: Any) -> ColumnElement[bool]:
+    """Whether an attempt went to the account, or to one server of it where it is a fleet."""
+    return or_(attempts.c.upstream == account, attempts.c.upstream.startswith(account + "@"))
+
+
 _STAMPS: Final = select(upstreams.c.name, upstreams.c.created_at, upstreams.c.revision)
-_LIVE: Final = (attempts.c.holds_upstream_slot, attempts.c.upstream == upstreams.c.name)
+_LIVE: Final = (attempts.c.holds_upstream_slot, _began(upstreams.c.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ def rotate(conn: Connection, row: AnyRow, secret: str) -> int:
 def remove(conn: Connection, name: str) -> None:
     """Take nothing new; what it has begun goes on."""
     _touch(conn, name, removed_at=now_ms())
-    conn.execute(delete(pauses).where(pauses.c.upstream == name))
+    resume(conn, name)
 
 
 def forget_unused(conn: Connection) -> bool:
@@ -108,7 +115,7 @@ def forget_unused(conn: Connection) -> bool:
     )
     used = exists().where(
         attempts.c.holds_upstream_slot,
-        attempts.c.upstream == credentials.c.upstream,
+        _began(credentials.c.upstream),
         attempts.c.credential_version == credentials.c.version,
     )
     replaced = ~needed.correlate(credentials) & ~used.correlate(credentials)
@@ -118,7 +125,7 @@ def forget_unused(conn: Connection) -> bool:
 
 def live_attempts(conn: Connection, name: str) -> int:
     """How many videos it has begun and not ended."""
-    held = select(attempts.c.id).where(attempts.c.holds_upstream_slot, attempts.c.upstream == name)
+    held = select(attempts.c.id).where(attempts.c.holds_upstream_slot, _began(name))
     return len(conn.execute(held).all())
 
 

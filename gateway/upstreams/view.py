@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.upstreams.health import Health
 from gateway.upstreams.probe import Probed
+from gateway.upstreams.workers import Workers
 from gateway.videos.routing import Catalogue
 from providers.spec import UpstreamSpec
 
@@ -36,6 +37,18 @@ class UpstreamCredential(_Answer):
     kept: list[int]
 
 
+class UpstreamServer(_Answer):
+    """One server of a fleet: the base_url's name leads to several. `models` tells where the weights of each model are,
+    null where the server does not say."""
+
+    name: str
+    address: str
+    reachable: bool
+    breaker: Literal["closed", "half_open", "open"]
+    paused: bool
+    models: dict[str, Literal["loaded", "present", "missing"]] | None
+
+
 class Upstream(_Answer):
     """One upstream. Those from onereel.toml or the environment can be paused and checked, and are changed there."""
 
@@ -55,6 +68,7 @@ class Upstream(_Answer):
     polls_per_second: float | None
     options: dict[str, Any]
     models: list[str]
+    servers: list[UpstreamServer]
 
 
 class UpstreamList(_Answer):
@@ -96,7 +110,9 @@ class UpstreamCheckList(_Answer):
     data: list[UpstreamCheck]
 
 
-def public_upstream(spec: UpstreamSpec, catalogue: Catalogue, health: Health) -> dict[str, Any]:
+def public_upstream(
+    spec: UpstreamSpec, catalogue: Catalogue, health: Health, workers: Workers
+) -> dict[str, Any]:
     """Show one."""
     pause = health.pause_of(spec.name)
     return Upstream(
@@ -124,7 +140,20 @@ def public_upstream(spec: UpstreamSpec, catalogue: Catalogue, health: Health) ->
         polls_per_second=spec.polls_per_second,
         options={name: _shown(name, value) for name, value in spec.options.items()},
         models=list(dict.fromkeys(model.id for model in spec.models)),
+        servers=[_server(each, health, workers) for each in workers.servers(spec) if each.address],
     ).model_dump(mode="json")
+
+
+def _server(spec: UpstreamSpec, health: Health, workers: Workers) -> UpstreamServer:
+    heard = workers.heard(spec)
+    return UpstreamServer(
+        name=spec.name,
+        address=spec.address or "",
+        reachable=heard.reachable,
+        breaker=health.breaker_of(spec.name),
+        paused=health.pause_of(spec.name) is not None,
+        models=None if heard.models is None else dict(heard.models),
+    )
 
 
 def public_check(spec: UpstreamSpec, probed: Probed) -> dict[str, Any]:

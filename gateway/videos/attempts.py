@@ -9,9 +9,10 @@ from billing.money import format_usd
 from gateway.jobs.settle import PUBLIC_CODES
 from gateway.jobs.tables import attempts
 from providers.contract import ErrorKind
+from providers.spec import account_of_server
 
 AttemptStatus = Literal[
-    "submitting", "unknown", "running", "refused", "completed", "failed", "cancelled", "abandoned"
+    "submitting", "unknown", "running", "refused", "lost", "completed", "failed", "cancelled", "abandoned"
 ]
 
 _STATUS: Final[dict[str, AttemptStatus]] = {"intent": "submitting"}
@@ -43,8 +44,9 @@ class AttemptCost(_Answer):
 class Attempt(_Answer):
     """One submission to one upstream. Times are unix seconds.
 
-    refused: surely not taken, and asked again later or elsewhere. unknown: nobody can tell whether it was taken.
-    abandoned: it went on after the video had ended.
+    refused: surely not taken, and asked again later or elsewhere. lost: its worker was lost, and another one makes the
+    video. unknown: nobody can tell whether it was taken. abandoned: it went on after the video had ended.
+    `upstream` is for the operator that server of a fleet which had it, "name@address".
     """
 
     id: str
@@ -84,7 +86,7 @@ def _shown(row: Row[Any], *, operator: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": row.id,
         "number": row.n,
-        "upstream": row.upstream,
+        "upstream": row.upstream if operator else account_of_server(row.upstream),
         "model": row.upstream_model,
         "status": _STATUS.get(row.state, row.state),
         "created_at": row.created_at // 1000,

@@ -11,7 +11,7 @@ from gateway.errors import NotFound, Unavailable
 from gateway.settings import Settings
 from gateway.videos.price_book import RouteBook, compile_book
 from providers.contract import Operation
-from providers.spec import ModelSpec, UpstreamSpec
+from providers.spec import ModelSpec, UpstreamSpec, account_of_server
 
 BUILT_IN_ALIASES: Final = frozenset(
     {"sora-2", "sora-2-pro", "sora-2-2025-10-06", "sora-2-pro-2025-10-06", "sora-2-2025-12-08"}
@@ -52,7 +52,7 @@ class Route:
     @property
     def local(self) -> bool:
         """Whether a worker of ours serves it."""
-        return self.upstream.type == "local" or self.upstream.options.get("dialect") == "local"
+        return self.upstream.dialect == "local"
 
     def retired(self, today: date) -> bool:
         """Whether the upstream has shut the model down, or its shutdown date has come."""
@@ -141,7 +141,12 @@ class Catalogue:
         self._rebuild()
 
     def upstream(self, name: str) -> UpstreamSpec | None:
-        """Find an upstream by its name, withdrawn or not."""
+        """Find an upstream by its name, withdrawn or not; of a fleet's server the server."""
+        found = self._configured(account_of_server(name))
+        address = name.partition("@")[2]
+        return found.at(address) if found is not None and address else found
+
+    def _configured(self, name: str) -> UpstreamSpec | None:
         return self._upstreams.get(name) or self._stored.get(name) or self._withdrawn.get(name)
 
     def upstreams(self) -> list[UpstreamSpec]:
@@ -161,7 +166,8 @@ class Catalogue:
         """Give the upstream under the credential of an attempt; under the present one where that is not kept."""
         if version is None or version == upstream.credential_version:
             return upstream
-        return self._older.get((upstream.name, version), upstream)
+        older = self._older.get((upstream.account, version))
+        return upstream if older is None else older.at(upstream.address)
 
     def models(self) -> list[Model]:
         """List every model that is not retired, in order of preference."""

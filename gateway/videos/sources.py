@@ -14,6 +14,7 @@ from gateway.videos.inputs import Accepted, Inputs
 from gateway.videos.states import State
 from gateway.videos.tables import videos
 from providers.contract import MediaRole, Operation
+from providers.spec import account_of_server
 
 ROLES: Final = {
     Operation.REMIX: MediaRole.SOURCE,
@@ -76,7 +77,7 @@ class Sources:
         )
         if attempt is None:
             return source
-        return replace(source, upstream=attempt.upstream, attempt_id=attempt.id)
+        return replace(source, upstream=account_of_server(attempt.upstream), attempt_id=attempt.id)
 
 
 def require_bytes(source: Source, param: str) -> Accepted:

@@ -9,11 +9,12 @@ from billing.agreed import unpack
 from billing.money import to_decimal
 from billing.prices import Agreed, Rate, Shape, price_micros
 from providers.contract import MediaRole
+from providers.spec import account_of_server
 
 
 def route_key(upstream: str, upstream_model: str) -> str:
-    """Name a route in `StoredRequest.prices` and `rates`."""
-    return f"{upstream}/{upstream_model}"
+    """Name a route in `StoredRequest.prices` and `rates`; every server of a fleet has the fleet's price."""
+    return f"{account_of_server(upstream)}/{upstream_model}"
 
 
 def pixels_of(size: str) -> tuple[int, int] | None:

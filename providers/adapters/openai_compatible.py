@@ -7,7 +7,7 @@ Options of the account: dialect (see `providers.openai_dialects`), submit_safety
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 from urllib.parse import quote
 
 from providers import answers
@@ -17,6 +17,7 @@ from providers.contract import (
     ErrorKind,
     Handle,
     MediaRole,
+    ModelState,
     Operation,
     ProviderError,
     Status,
@@ -29,6 +30,7 @@ from providers.openai_dialects import dialect_of
 
 PROVIDER: Final = "openai_compatible"
 
+_MODEL_STATES: Final = frozenset(get_args(ModelState))
 _LISTED_PAGES: Final = 20
 _SOURCES: Final = frozenset({MediaRole.SOURCE, MediaRole.EXTEND_FROM})
 
@@ -153,6 +155,12 @@ class LocalWorker(OpenAICompatible):
 
     poll_interval: ClassVar[float] = 0.25
     default_safety: ClassVar[SubmitSafety] = "key"
+
+    async def models(self) -> Mapping[str, ModelState]:
+        """Each model that the worker serves, and whether its weights are there."""
+        listed = (await self._http.request("GET", "/models", timeout=5)).object().get("data")
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        return {str(row.get("id")): row["state"] for row in rows if row.get("state") in _MODEL_STATES}
 
     def _fields(self, request: VideoRequest) -> dict[str, Any]:
         return {**super()._fields(request), "attempt_id": request.attempt_id}

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from providers.testing import FakeUpstream
+from tests.chaos import fleet
 from tests.chaos.driver import Outcome, Plan, run
 from tests.chaos.faults import PLANTED
 from tests.chaos.inbox import STORIES
@@ -196,21 +197,35 @@ def run_random(server: str, folder: Path, *, short: bool) -> list[bool]:
     return results
 
 
+def run_fleet(folder: Path) -> list[bool]:
+    """Kill a worker that has a video; whether another made it."""
+    console.print("fleet: kill -9 of a worker in the midst of a video")
+    found = fleet.problems(folder)
+    for problem in found:
+        console.print(f"  fleet: {problem}")
+    return [not found]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--short", action="store_true", help="one run per database instead of three")
     parser.add_argument(
-        "--part", choices=("random", "exact"), help="only kills at random, or only exact ones"
+        "--part",
+        choices=("random", "exact", "fleet"),
+        help="only kills at random, exact ones, or of a worker",
     )
     options = parser.parse_args()
     passed = failed = 0
     with workplace() as folder, postgres() as server:
-        if options.part != "random":
-            results = run_exact(server, folder, short=options.short)
-            passed, failed = sum(results), len(results) - sum(results)
-        if options.part != "exact":
-            results = run_random(server, folder, short=options.short)
-            passed, failed = passed + sum(results), failed + len(results) - sum(results)
+        parts = {
+            "exact": lambda: run_exact(server, folder, short=options.short),
+            "random": lambda: run_random(server, folder, short=options.short),
+            "fleet": lambda: run_fleet(folder),
+        }
+        for name, part in parts.items():
+            if options.part in {None, name}:
+                results = part()
+                passed, failed = passed + sum(results), failed + len(results) - sum(results)
     console.print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

@@ -14,6 +14,7 @@ import uvicorn
 from gateway.app import create_app
 from gateway.clock import Clock
 from gateway.settings import Settings
+from providers.sockets import Resolver, system_addresses
 
 ADMIN_KEY = "sk-admin-of-the-tests"
 
@@ -38,13 +39,18 @@ def settings_for(data_dir: Path, **changes: Any) -> Settings:
 
 
 @contextmanager
-def live(settings: Settings, clock: Clock | None = None) -> Iterator[Live]:
+def live(
+    settings: Settings, clock: Clock | None = None, *, resolve: Resolver = system_addresses
+) -> Iterator[Live]:
     """Serve until the block ends; the lifespan runs in full both ways."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
         config = uvicorn.Config(
-            create_app(settings, clock=clock), log_config=None, access_log=False, lifespan="on"
+            create_app(settings, clock=clock, resolve=resolve),
+            log_config=None,
+            access_log=False,
+            lifespan="on",
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

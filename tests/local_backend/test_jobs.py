@@ -1,64 +1,20 @@
 """The queue's rules, with an engine that is held by the test."""
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from local_backend.clip import Clip
 from local_backend.errors import MediaError, OutOfMemory, WorkerError
 from local_backend.job import Job
 from local_backend.jobs import Jobs
 from local_backend.order import Order, read_order
-from local_backend.steps import Report
 from providers.contract import MediaRole, Operation
 from providers.presets import all_presets
 from tests.local_backend.conftest import facts
-
-
-class HeldEngine:
-    """Takes steps as long as `gate` is closed, then ends as `outcome` says."""
-
-    slowest_step = 0.01
-    loaded: list[str] = []
-    codec = "libx264"
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.outcome: Exception | None = None
-        self.calls: list[list[str]] = []
-
-    def make(self, orders: Sequence[Order], report: Report) -> list[Clip]:
-        self.calls.append([order.attempt_id for order in orders])
-        report.stage("denoise")
-        step = 0
-        while not self.gate.is_set():
-            step += 1
-            report.step(min(step, 99), 100)
-            time.sleep(0.005)
-        if self.outcome is not None:
-            raise self.outcome
-        return [Clip(np.zeros((2, 16, 16, 3), np.uint8)) for _ in orders]
-
-    def batch_key(self, order: Order) -> tuple[Any, ...] | None:
-        return (order.preset.id,)
-
-    def refusal(self, order: Order) -> str | None:
-        return "it is too large" if order.prompt == "huge" else None
-
-    def work(self, order: Order) -> tuple[int, int]:
-        return 1000, order.steps
-
-    def runtime(self, order: Order) -> dict[str, Any]:
-        return {"device": "none"}
-
-    def measured(self) -> dict[str, Any]:
-        return {}
+from tests.local_backend.held import HeldEngine
 
 
 @pytest.fixture

@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
+from local_backend.__main__ import _token
 from tests.local_backend.conftest import TOKEN, start_worker
 
 PARENT = """
@@ -46,6 +49,20 @@ def test_without_a_token_only_loopback_is_served(models_dir: Path) -> None:
     done = subprocess.run(command, capture_output=True, timeout=30, check=False, env=environment)
     assert done.returncode == 1
     assert b"ONEREEL_WORKER_TOKEN" in done.stderr
+
+
+def test_the_token_is_read_from_its_file_which_must_hold_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, empty = tmp_path / "token", tmp_path / "empty"
+    path.write_text("from-the-file\n")
+    empty.write_text(" \n")
+    monkeypatch.setenv("ONEREEL_WORKER_TOKEN", "from-the-variable")
+    assert _token(Namespace(host="0.0.0.0", token_file=path)) == "from-the-file"
+    assert "ONEREEL_WORKER_TOKEN" not in os.environ
+    for wrong, said in ((empty, "is empty"), (tmp_path / "none", "No such file"), (tmp_path, "directory")):
+        with pytest.raises(SystemExit, match=said):
+            _token(Namespace(host="127.0.0.1", token_file=wrong))
 
 
 def test_it_answers_while_it_loads_and_ends_tidily_on_sigterm(models_dir: Path, tmp_path: Path) -> None:

@@ -328,3 +328,23 @@ async def test_tls_is_checked_for_the_name_and_not_the_address(
         await door.close()
     assert asked == ["video.example", "other.example"]
     assert not caught.value.ambiguous
+
+
+async def test_one_server_of_a_name_is_reached_at_its_address_under_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate("gpu.example", tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    door = HttpDoor()
+    for scheme, tls in (("http", None), ("https", context)):
+        async with serving(answering(200, b"{}"), tls) as server:
+            base_url = f"{scheme}://gpu.example:{server.port}/v1"
+            client = door.account(Account("gpu@127.0.0.1", base_url, "s3cret", address="127.0.0.1"))
+            await client.request("GET", "/models")
+            assert await whole(await client.stream("GET", f"{base_url}/videos/1/content")) == b"{}"
+            for exchange in server.exchanges:
+                assert exchange.headers["host"] == f"gpu.example:{server.port}"
+                assert exchange.headers["authorization"] == "Bearer s3cret"
+    await door.close()

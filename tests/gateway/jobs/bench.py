@@ -29,6 +29,7 @@ from gateway.settings import Jobs, Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
 from gateway.upstreams.health import Health
+from gateway.upstreams.workers import Workers
 from gateway.usage.ended import verify_rollups
 from gateway.videos.routing import Catalogue
 from gateway.videos.states import TERMINAL
@@ -37,6 +38,7 @@ from gateway.videos.tables import videos
 from providers.contract import Adapter
 from providers.http import HttpDoor
 from providers.registry import build_adapter
+from providers.sockets import Resolver, system_addresses
 from providers.spec import UpstreamSpec
 
 PRICE = 100_000  # micro-USD a second
@@ -129,6 +131,11 @@ class Engine:
         query = select(attempts).where(attempts.c.video_id == video_id).order_by(attempts.c.n)
         return await self.db.read(lambda conn: list(conn.execute(query)))
 
+    async def parked(self) -> dict[str, str]:
+        """What each parked job waits for."""
+        query = select(jobs.c.id, jobs.c.parked_for).where(jobs.c.parked_for.is_not(None))
+        return await self.db.read(lambda conn: {row.id: row.parked_for for row in conn.execute(query)})
+
     async def notices(self) -> list[str]:
         return await self.db.read(lambda conn: list(conn.execute(select(notices.c.kind)).scalars()))
 
@@ -172,7 +179,13 @@ class Engine:
 
 @asynccontextmanager
 async def engine(
-    db: Database, tmp_path: Path, upstreams: list[UpstreamSpec], *, run: bool = True, **jobs_settings: Any
+    db: Database,
+    tmp_path: Path,
+    upstreams: list[UpstreamSpec],
+    *,
+    run: bool = True,
+    resolve: Resolver = system_addresses,
+    **jobs_settings: Any,
 ) -> AsyncIterator[Engine]:
     settings = Settings(
         data_dir=tmp_path,
@@ -192,6 +205,7 @@ async def engine(
     work_dir.mkdir(exist_ok=True)
     media = MediaTools(settings.limits)
     clock, metrics = Clock(), Metrics()
+    catalogue, hints = Catalogue(settings), Hints()
     made = Engine(
         JobContext(
             db=db,
@@ -199,14 +213,15 @@ async def engine(
             storage=Storage(f"file://{tmp_path / 'storage'}"),
             media=media,
             fetcher=MediaFetcher(door),
-            catalogue=Catalogue(settings),
+            catalogue=catalogue,
             adapter=adapter,
-            hints=Hints(),
+            hints=hints,
             settings=settings,
             metrics=metrics,
             work_dir=work_dir,
             paces=Paces(clock.monotonic),
             health=Health(db, clock, settings.routing, metrics),
+            workers=Workers(clock, catalogue, adapter, hints, resolve),
             identity=SigningIdentity(settings),
             milestone=no_milestone,
         )

@@ -35,6 +35,7 @@ from gateway.settings import Jobs as JobsSettings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
 from gateway.upstreams.health import Health
+from gateway.upstreams.workers import Workers
 from gateway.videos.create import Call, new_videos
 from gateway.videos.insert import NewVideos
 from gateway.videos.request import parse_create
@@ -325,11 +326,16 @@ class Life:
             "hints": Hints(),
             "settings": self.bench.settings,
         }
+
+        def adapter(spec: UpstreamSpec) -> Adapter:
+            return adapters[spec.name]
+
         self.ctx = JobContext(
             db=self.db,
             clock=self.clock,
             fetcher=MediaFetcher(self.bench.door),
-            adapter=lambda spec: adapters[spec.name],
+            adapter=adapter,
+            workers=Workers(self.clock, self.bench.catalogue, adapter, common["hints"]),
             metrics=self.bench.metrics,
             work_dir=self.bench.folder / "work",
             paces=Paces(self.clock.monotonic),

@@ -40,8 +40,8 @@ async def claimed(made: Engine) -> dict[str, Lease]:
 
 
 def intent(lease: Lease, key: str = "key_1", cap: int | None = None, room: int = 2) -> intents.Intent:
-    wants = (Want(ORGANIZATION, None), Want(slots.key_slot(key), cap), Want(UPSTREAM, room))
-    return intents.Intent(lease, lease.job_id, "acme", "fast-1", wants)
+    wants = (Want(ORGANIZATION, None), Want(slots.key_slot(key), cap))
+    return intents.Intent(lease, lease.job_id, (intents.Way("acme", "fast-1", room),), wants)
 
 
 async def job(made: Engine, job_id: str):
