@@ -12,6 +12,7 @@ from typing import Any
 from litestar import Litestar, Request, Response, delete, get, post
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.params import FromPath
 from litestar.response import File
 
 from local_backend.errors import MediaError, WorkerError, bad_value
@@ -127,7 +128,7 @@ def models(request: Request[Any, Any, Any]) -> Answer:
 
 
 @get("/v1/models/{model_id:path}", sync_to_thread=False)
-def model(request: Request[Any, Any, Any], model_id: str) -> Answer:
+def model(request: Request[Any, Any, Any], model_id: FromPath[str]) -> Answer:
     """One model by its id, which contains a slash."""
     presets = _served(request).presets
     preset = presets.get(str(model_id).lstrip("/"))
@@ -238,13 +239,13 @@ def list_videos(request: Request[Any, Any, Any]) -> Answer:
 
 
 @get("/v1/videos/{wanted:str}", sync_to_thread=False)
-def retrieve(request: Request[Any, Any, Any], wanted: str) -> Answer:
+def retrieve(request: Request[Any, Any, Any], wanted: FromPath[str]) -> Answer:
     """How far a video is."""
     return _video(_job(request, wanted))
 
 
 @get("/v1/videos/{wanted:str}/content", sync_to_thread=False)
-def content(request: Request[Any, Any, Any], wanted: str) -> File:
+def content(request: Request[Any, Any, Any], wanted: FromPath[str]) -> File:
     """The finished MP4."""
     job = _job(request, wanted)
     if job.status != "completed":
@@ -253,7 +254,7 @@ def content(request: Request[Any, Any, Any], wanted: str) -> File:
 
 
 @delete("/v1/videos/{wanted:str}", status_code=200, sync_to_thread=False)
-def remove(request: Request[Any, Any, Any], wanted: str) -> Answer:
+def remove(request: Request[Any, Any, Any], wanted: FromPath[str]) -> Answer:
     """Stop the video at its next step, if it runs, and forget it."""
     if not _jobs(request).delete(wanted):
         raise WorkerError(404, f"There is no video '{wanted}'.", code="video_not_found")
