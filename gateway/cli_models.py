@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +12,10 @@ from gateway.cli_terminal import CommandError, listing, load_settings, say, tabl
 
 if TYPE_CHECKING:
     from providers.catalog_files import CatalogFile, CatalogModel
+    from providers.presets import Preset
 
 _HEADERS = ("MODEL", "UPSTREAM", "SECONDS", "SIZES", "PRICE", "STATUS", "KNOWN BY", "LICENCE", "ALIASES")
+_LOCAL_HEADERS = ("MODEL", "SERVED", "WEIGHTS", "FAMILY", "OPERATIONS", "LICENCE", "LIMITS")
 _CATALOG_HEADERS = ("MODEL", "STATUS", "OPERATIONS", "SECONDS", "SHAPES", "AUDIO", "COST", "KNOWN BY", "SET")
 
 
@@ -32,6 +35,61 @@ def models(ctx: click.Context, *, as_json: bool, catalog: bool) -> None:
 def list_models(*, as_json: bool, catalog: bool) -> None:
     """List the models this installation offers."""
     _show(as_json=as_json, catalog=catalog)
+
+
+@models.command()
+@click.argument("name")
+@click.option(
+    "--accept-licence", is_flag=True, help="You have read its licence, which limits what it may be used for."
+)
+@click.option("--check", is_flag=True, help="Pull nothing: compare what is there with its checksums.")
+def pull(name: str, *, accept_licence: bool, check: bool) -> None:
+    """Bring the weights of a local model from the Hugging Face hub (HF_TOKEN, HF_ENDPOINT)."""
+    import os
+    import sys
+    from importlib.util import find_spec
+
+    from gateway.local_worker import models_options
+
+    settings = load_settings()
+    python = settings.local.python or sys.executable
+    if settings.local.python is None and find_spec("huggingface_hub") is None:
+        raise CommandError("Pulling weights needs the extra 'local': pip install 'onereel[local]'")
+    chosen = [
+        *models_options(settings.local, settings.data_dir),
+        *(["--accept-licence"] if accept_licence else []),
+        *(["--check"] if check else []),
+    ]
+    command = [python, "-m", "local_backend.pull", *chosen, name]
+    os.execv(python, command)  # noqa: S606  (no shell is wanted)
+
+
+@models.command("local")
+def local_models() -> None:
+    """List the models that the bundled worker can serve, and whether their weights are here."""
+    settings = load_settings()
+    folder = settings.local.models_dir or settings.data_dir / "models"
+    rows = [
+        (
+            preset.id,
+            "served" if preset.id in settings.local.models else "-",
+            _whereabouts(preset, folder),
+            preset.weights.family,
+            ",".join(sorted(preset.operations)),
+            preset.licence or "-",
+            preset.weights.commercial_limits or "-",
+        )
+        for preset in settings.local.presets.values()
+    ]
+    click.echo(listing(_LOCAL_HEADERS, rows))
+
+
+def _whereabouts(preset: "Preset", folder: Path) -> str:
+    if preset.weights.origin == "folder":
+        return str(preset.weights.folder)
+    if preset.weights.origin != "hub":
+        return "built in"
+    return "here" if (folder / preset.id.replace("/", "--")).is_dir() else f"pull from {preset.weights.repo}"
 
 
 def _show(*, as_json: bool, catalog: bool) -> None:

@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +19,9 @@ from typing import Final
 import structlog
 from pydantic import SecretStr
 
-from gateway.settings import Settings
+from gateway.settings import Local, Settings
 from providers.configured import LOCAL_IN_FLIGHT
-from providers.presets import all_presets
+from providers.presets import Preset
 from providers.spec import UpstreamSpec
 
 log = structlog.get_logger(__name__)
@@ -95,7 +95,7 @@ class LocalWorker:
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
-        self.upstream: Final = _upstream(self._port, self._token, settings.local.models)
+        self.upstream: Final = _upstream(self._port, self._token, settings.local)
 
     async def run(self) -> None:
         """Keep a worker running until `stop`."""
@@ -217,10 +217,7 @@ class LocalWorker:
             "-m",
             "local_backend",
             f"--port={self._port}",
-            f"--device={local.device}",
-            f"--models={','.join(local.models)}",
-            *([] if local.memory_bytes is None else [f"--memory-bytes={local.memory_bytes}"]),
-            f"--models-dir={(local.models_dir or data / 'models').absolute()}",
+            *worker_options(local, data),
             f"--work-dir={data / 'local-worker'}",
             f"--parent-pid={os.getpid()}",
         ]
@@ -235,6 +232,38 @@ class LocalWorker:
             # The same code as ours, also where it runs from a checkout that is not installed.
             kept["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
         return {**kept, "ONEREEL_WORKER_TOKEN": self._token}
+
+
+def worker_options(local: Local, data_dir: Path) -> list[str]:
+    """The worker's command line as the settings want it. Own models are written to a file in the data directory."""
+    options = [
+        f"--device={local.device}",
+        f"--models={','.join(local.models)}",
+        f"--pinned={','.join(local.pinned)}",
+        f"--batch={local.batch}",
+        *models_options(local, data_dir),
+    ]
+    if local.memory_bytes is not None:
+        options.append(f"--memory-bytes={local.memory_bytes}")
+    if local.features is not None:
+        options.append(f"--features={','.join(local.features)}")
+    return options
+
+
+def models_options(local: Local, data_dir: Path) -> list[str]:
+    """Where the worker's models are, and which the operator added."""
+    options = [f"--models-dir={(local.models_dir or data_dir / 'models').absolute()}"]
+    if local.own_models:
+        options.append(f"--own-models={_written(local.own_models, data_dir)}")
+    return options
+
+
+def _written(own_models: Sequence[Preset], data_dir: Path) -> Path:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    path = data_dir.absolute() / "own-models.json"
+    rows = [own.model_dump(mode="json", exclude_unset=True) for own in own_models]
+    path.write_text(json.dumps(rows))
+    return path
 
 
 def _hold_port() -> tuple[socket.socket, int]:
@@ -261,14 +290,14 @@ async def _end(process: asyncio.subprocess.Process, exited: asyncio.Task[int], g
     await exited
 
 
-def _upstream(port: int, token: str, models: tuple[str, ...]) -> UpstreamSpec:
-    presets = all_presets()
+def _upstream(port: int, token: str, local: Local) -> UpstreamSpec:
+    presets = local.presets
     return UpstreamSpec(
         name=UPSTREAM_NAME,
         type="local",
         base_url=f"http://{_HOST}:{port}/v1",
         api_key=SecretStr(token),
         options={"dialect": "local"},
-        max_concurrent=LOCAL_IN_FLIGHT,
-        models=tuple(presets[name] for name in models),
+        max_concurrent=LOCAL_IN_FLIGHT * local.batch,
+        models=tuple(presets[name] for name in local.models),
     )

@@ -1,11 +1,12 @@
 """Configuration: ONEREEL_* variables over onereel.toml over defaults. Nested names join with `__`."""
 
 import os
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,7 +17,7 @@ from pydantic_settings import (
 from billing.exchange import ExchangeRate
 from billing.plans import Plan
 from providers.configured import expanded, from_environment
-from providers.presets import DEFAULT_MODEL, all_presets
+from providers.presets import DEFAULT_MODEL, FeatureName, Preset, all_presets, preset
 from providers.spec import UpstreamSpec
 
 
@@ -57,23 +58,50 @@ class Routing(_Section):
 class Local(_Section):
     """The bundled diffusion worker. `enabled` None means: when the `local` extra is installed.
 
-    `models` are names of docs/local-backend.md: what it serves; the first is loaded at the start, the others when asked for.
-    `memory_bytes` bounds the weights that are in memory at once.
+    `models` are names of docs/local-backend.md, or of `own_models`: what it serves; the first is loaded at the start, the
+    others when asked for; `pinned` ones are loaded at the start too, and stay. `memory_bytes` bounds the weights that are in memory at once. `features` None: those that were
+    measured on its kind of device. `batch`: how many videos that are alike are made in one call at most.
     """
 
     enabled: bool | None = None
     device: str = "cpu"
+    own_models: tuple[Preset, ...] = ()
     models: tuple[str, ...] = Field(default=(DEFAULT_MODEL,), min_length=1)
+    pinned: tuple[str, ...] = ()
     memory_bytes: int | None = Field(default=None, gt=0)
+    features: tuple[FeatureName, ...] | None = None
+    batch: int = Field(default=1, ge=1, le=16)
     python: str | None = None
     models_dir: Path | None = None
 
+    @field_validator("own_models", mode="before")
+    @classmethod
+    def _filled(cls, value: Any) -> Any:
+        rows = value if isinstance(value, list | tuple) else ()
+        taken = [row["id"] for row in rows if isinstance(row, Mapping) and row.get("id") in all_presets()]
+        if taken:
+            raise ValueError(f"{taken[0]} is a name of onereel's own: choose another id")
+        return [preset(row) if isinstance(row, Mapping) else row for row in rows]
+
     @field_validator("models")
     @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if unknown := [name for name in value if name not in all_presets()]:
-            raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(all_presets())}")
+    def _known(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = [*all_presets(), *(own.id for own in info.data.get("own_models", ()))]
+        if unknown := [name for name in value if name not in known]:
+            raise ValueError(f"unknown: {', '.join(unknown)}; known are {', '.join(known)}")
         return value
+
+    @field_validator("pinned")
+    @classmethod
+    def _served(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if others := [name for name in value if name not in info.data.get("models", value)]:
+            raise ValueError(f"not among models: {', '.join(others)}")
+        return value
+
+    @property
+    def presets(self) -> Mapping[str, Preset]:
+        """Every model that the worker can serve, by name."""
+        return {**all_presets(), **{own.id: own for own in self.own_models}}
 
 
 class Security(_Section):

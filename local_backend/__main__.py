@@ -17,10 +17,10 @@ from pathlib import Path
 import uvicorn
 from litestar import Litestar
 
-from local_backend.jobs import Generates, Jobs
+from local_backend.jobs import Jobs, Makes
 from local_backend.lifetime import follow_parent, own_folder
 from local_backend.server import Served, create_app
-from providers.presets import DEFAULT_MODEL, Preset, all_presets
+from providers.presets import DEFAULT_MODEL, Preset, all_presets, preset
 
 _KEEP_SECONDS = 1800
 _DRAIN_POLL_SECONDS = 0.1
@@ -30,16 +30,20 @@ def main() -> None:
     """Run until SIGTERM or the parent's death."""
     options = _options()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    token = _token(options)
+    token = _token(options.token_file)
+    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
+        sys.exit(
+            "Give --token-file or set ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
+        )
     work_dir = own_folder(options.work_dir or Path(tempfile.gettempdir()) / "onereel-worker")
     if options.parent_pid:
         follow_parent(options.parent_pid, work_dir)
     listener = _listen(options.host, options.port)
     print(json.dumps({"port": listener.getsockname()[1]}), flush=True)  # noqa: T201  (the documented output)
     os.dup2(2, 1)  # whatever a library prints from here on must not fill a pipe that nobody reads
-    presets = _presets(options.models)
+    presets = _presets(options.models, options.own_models)
     served = Served(presets, options.models_dir)
-    jobs = Jobs(work_dir, lambda: _load(options, presets), keep=options.keep_seconds)
+    jobs = Jobs(work_dir, lambda: _load(options, presets), keep=options.keep_seconds, batch=options.batch)
     jobs.start()
     try:
         asyncio.run(_serve(jobs, create_app(jobs, work_dir, token, served), listener, options.drain_seconds))
@@ -59,38 +63,34 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on; anything but loopback needs a token")
     add("--port", type=int, default=0, help="port to listen on; 0 chooses a free one, which stdout tells")
+    add("--token-file", type=Path, help="file with the bearer token of callers, for ONEREEL_WORKER_TOKEN")
     add("--device", default="cpu", help="what generates: cpu, cuda, cuda:1, mps ...")
     add("--models", default=DEFAULT_MODEL, help="names, with commas; the first is loaded at the start")
+    add("--pinned", default="", help="names, with commas, that are loaded at the start too, and stay")
+    add("--own-models", type=Path, help="JSON file: rows as in [[local.own_models]] of onereel.toml")
     add("--memory-bytes", type=int, help="memory for the weights of all loaded models; None is no bound")
     add("--models-dir", type=Path, default=data_dir / "models", help="where the folders of weights lie")
     add("--work-dir", type=Path, help="where uploads and finished files lie; None is a temporary folder")
-    add(
-        "--token-file",
-        type=Path,
-        help="file with the bearer token of callers, instead of ONEREEL_WORKER_TOKEN",
-    )
     add("--parent-pid", type=int, help="end when this process ends")
+    add("--features", help="names, with commas, of docs/local-backend.md; None: the measured ones")
+    add("--batch", type=int, default=1, help="how many videos that are alike are made in one call at most")
     add("--threads", type=int, default=1, help="CPU threads of the model")
     add("--keep-seconds", type=float, default=_KEEP_SECONDS, help="how long finished files are kept")
     add("--drain-seconds", type=float, default=0, help="how long running jobs may go on after SIGTERM")
     return parser.parse_args()
 
 
-def _token(options: argparse.Namespace) -> str:
-    """The bearer token of callers: that of the file, else of the variable. Exits where one is needed and missing."""
-    token = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
-    if options.token_file is not None:
-        try:
-            token = options.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            sys.exit(f"--token-file: {options.token_file} cannot be read: {reason}.")
-        if not token:
-            sys.exit(f"--token-file: {options.token_file} is empty.")
-    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
-        sys.exit(
-            "Give --token-file or ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
-        )
+def _token(file: Path | None) -> str:
+    """What callers have to bear: the file's first line, else ONEREEL_WORKER_TOKEN."""
+    given = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
+    if file is None:
+        return given
+    try:
+        token = file.read_text().strip()
+    except OSError as error:
+        sys.exit(f"--token-file {file} cannot be read: {error.strerror}.")
+    if not token or len(token.split()) != 1:
+        sys.exit(f"--token-file {file} must hold the token, and nothing else.")
     return token
 
 
@@ -106,15 +106,20 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _presets(names: str) -> dict[str, Preset]:
+def _presets(names: str, own_models: Path | None) -> dict[str, Preset]:
     """The models to serve, in this order."""
-    known, wanted = all_presets(), [name.strip() for name in names.split(",") if name.strip()]
+    own = [] if own_models is None else [preset(row) for row in json.loads(own_models.read_text())]
+    known, wanted = {**all_presets(), **{each.id: each for each in own}}, _names(names)
     if not wanted or any(name not in known for name in wanted):
         sys.exit(f"--models takes names of {', '.join(known)}, with commas between; not '{names}'.")
     return {name: known[name] for name in wanted}
 
 
-def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Generates:
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Makes:
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TRANSFORMERS_VERBOSITY"] = os.environ["DIFFUSERS_VERBOSITY"] = "error"
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -126,6 +131,8 @@ def _load(options: argparse.Namespace, presets: Mapping[str, Preset]) -> Generat
         options.threads,
         list(presets.values()),
         budget=options.memory_bytes,
+        pinned=_names(options.pinned),
+        features=None if options.features is None else _names(options.features),
     )
 
 

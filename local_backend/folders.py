@@ -9,6 +9,8 @@ from providers.presets import Preset
 
 def folder_of(preset: Preset, models_dir: Path) -> Path:
     """The folder of its weights, which may not be there yet."""
+    if preset.weights.folder is not None:
+        return preset.weights.folder
     if preset.weights.origin == "package":
         return Path(local_backend.__file__).parent / preset.weights.family / "weights"
     return models_dir / preset.id.replace("/", "--")
@@ -22,9 +24,10 @@ def present(preset: Preset, models_dir: Path) -> bool:
 def check_present(preset: Preset, models_dir: Path) -> None:
     """Refuse what cannot be loaded. WorkerError 404: to the gateway this worker does not have the model."""
     if not present(preset, models_dir):
-        weights = preset.weights
-        message = (
-            f"The weights of {preset.id} are not on this worker: put those of {weights.repo}"
-            f" ({weights.revision}) into {folder_of(preset, models_dir).name} in its models folder."
+        fix = (
+            f"run `onereel models pull {preset.id}` there"
+            if preset.weights.repo
+            else "its folder is not there"
         )
+        message = f"The weights of {preset.id} are not on this worker: {fix}."
         raise WorkerError(404, message, code="model_not_found", param="model")

@@ -21,11 +21,14 @@ _MAX_PARTS = 64
 
 @dataclass(slots=True)
 class Form:
-    """A read body. `files` are on disk under `folder`, which goes away with the request unless moved."""
+    """A read body. `files` are on disk under `folder`, which goes away with the request unless moved.
+
+    A name that ends in [] may have several.
+    """
 
     folder: Path
     fields: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, list[Path]] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -103,13 +106,14 @@ class _Parts:
 
     def _begin(self, segment: MultipartSegment) -> None:
         self._name = segment.name or ""
-        if self._name in self._form.fields or self._name in self._form.files:
+        several = self._name.endswith("[]")
+        if self._name in self._form.fields or (self._name in self._form.files and not several):
             raise bad_value(self._name, f"{self._name} is given twice.")
         if segment.filename is None:
             self._text = bytearray()
             return
-        path = self._form.folder / str(len(self._form.files))
-        self._form.files[self._name] = path
+        path = self._form.folder / str(sum(len(paths) for paths in self._form.files.values()))
+        self._form.files.setdefault(self._name, []).append(path)
         self._written = 0
         self._file = path.open("wb")
 

@@ -1,5 +1,6 @@
 """Reading input files: images by Pillow, videos by PyAV, with bounds on pixels and length."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ _MAX_VIDEO_PIXELS = 4096 * 2304
 _MAX_VIDEO_SECONDS = 600
 _MIN_SIDE = 16
 _FORMATS = ("JPEG", "PNG", "WEBP")
-_DEMUXERS = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,matroska,webm"}
+DEMUXERS = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,matroska,webm"}
 _TAIL_SECONDS = 2  # how far from its end a video is decoded to find its last frame
 
 
@@ -51,7 +52,7 @@ def fit(image: Image.Image, width: int, height: int) -> Image.Image:
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """The container and its first video stream. MediaError for whatever cannot be read."""
     try:
-        with av.open(str(path), options=_DEMUXERS) as container:
+        with av.open(str(path), options=DEMUXERS) as container:
             if not container.streams.video:
                 raise MediaError("The file has no video track.")
             stream = container.streams.video[0]
@@ -125,3 +126,28 @@ def last_frame(path: Path) -> Image.Image:
         raise MediaError("The video's end cannot be read.")
     image: Image.Image = last.to_image()
     return image
+
+
+def tail(
+    path: Path, count: int, rate: Fraction, convert: Callable[[Image.Image], Image.Image]
+) -> list[Image.Image]:
+    """The last `count` frames of the video as it looks at `rate` frames per second, in order; the very last is last.
+
+    A video that is too short gives its first frame several times.
+    """
+    facts = probe_video(path)
+    window = Fraction(count, 1) / rate + 1 / facts.rate
+    kept: deque[tuple[Fraction, Image.Image]] = deque()
+    with _opened(path) as (container, stream):
+        start = max(Fraction(0), facts.duration - window - _TAIL_SECONDS)
+        container.seek(int(start * av.time_base), backward=True)
+        for frame in container.decode(stream):
+            moment = frame.pts * stream.time_base if frame.pts is not None else len(kept) / facts.rate
+            kept.append((Fraction(moment), convert(frame.to_image())))
+            while len(kept) > 1 and kept[-1][0] - kept[1][0] > window:
+                kept.popleft()
+    if not kept:
+        raise MediaError("The video's end cannot be read.")
+    end = kept[-1][0]
+    wanted = [end - Fraction(count - 1 - index) / rate for index in range(count)]
+    return [min(kept, key=lambda each, moment=moment: abs(each[0] - moment))[1] for moment in wanted]  # type: ignore[misc]

@@ -1,6 +1,6 @@
-"""Jobs of one worker: a bounded queue, one thread that generates, finished files kept for a while.
+"""Jobs of one worker: a bounded queue, one thread that makes clips, one that writes files, which are kept for a while.
 
-The HTTP side and the job thread share `Job` objects; each field is written by one of them and read by the other.
+The HTTP side and the threads share `Job` objects; each field is written by one of them and read by the others.
 """
 
 import logging
@@ -10,21 +10,26 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from local_backend import mux
+from local_backend.clip import Clip
 from local_backend.errors import Cancelled, MediaError, OutOfMemory, WorkerError
+from local_backend.job import Job, Together
 from local_backend.order import Order
+from local_backend.pace import Course, Pace, Work
+from local_backend.steps import Report
 from providers.contract import ErrorKind
 
 _LOG = logging.getLogger("local_backend")
 _MAX_WAITING: Final = 64
 _MAX_FINISHED: Final = 128
-_SPANS: Final = {"load": (0, 0), "encode": (1, 5), "denoise": (5, 45), "decode": (45, 60), "mux": (60, 99)}
-"""Stage: progress in percent where it begins and ends, roughly its share of the time."""
 _STUCK_SECONDS: Final = 120
 _LOAD_SECONDS: Final = 600
 _WATCH_SECONDS: Final = 1
@@ -39,103 +44,53 @@ class State(StrEnum):
     DRAINING = "draining"
 
 
-class Report(Protocol):
-    """Where a running job tells how far it is; every method raises Cancelled once the job is cancelled."""
-
-    def stage(self, name: str) -> None: ...
-    def step(self, done: int, total: int) -> None: ...
-    def muxed(self, share: float) -> None: ...
-
-
-class Generates(Protocol):
-    """The engine as the job thread uses it. `slowest_step` in seconds."""
+class Makes(Protocol):
+    """The engine as the threads and the HTTP side use it. `slowest_step` in seconds."""
 
     @property
     def slowest_step(self) -> float: ...
     @property
     def loaded(self) -> list[str]: ...
-    def generate(self, order: Order, out: Path, report: Report) -> None: ...
-    def measured(self) -> dict[str, float | int]: ...
-
-
-class Job:
-    """One video on its way: its order, how far it is, and its file. Times are seconds since the epoch."""
-
-    def __init__(self, order: Order, folder: Path, keep: float) -> None:
-        self.order = order
-        self._keep = keep
-        self.folder = folder
-        self.created_at = int(time.time())
-        self.completed_at: int | None = None
-        self.status = "queued"
-        self.progress = 0
-        self.stage_name = "load"
-        self.step_done = 0
-        self.step_total = order.steps
-        self.error: tuple[str, str] | None = None  # code, message
-        self.cancelled = threading.Event()
-        self.heard = time.monotonic()
-        self.device_seconds: float | None = None  # how long it had the device, once it is done
-
     @property
-    def path(self) -> Path:
-        """The finished file."""
-        return self.folder / "video.mp4"
-
-    @property
-    def terminal(self) -> bool:
-        """Nothing will change any more."""
-        return self.status in {"completed", "failed"}
-
-    @property
-    def expires_at(self) -> int | None:
-        """When the file goes away."""
-        return None if self.completed_at is None else self.completed_at + int(self._keep)
-
-    def stage(self, name: str) -> None:
-        """Enter a stage."""
-        self.stage_name = name
-        self._advance(_SPANS[name][0])
-
-    def step(self, done: int, total: int) -> None:
-        """Note a denoising step."""
-        self.step_done, self.step_total = done, total
-        self._advance_within("denoise", done / total)
-
-    def muxed(self, share: float) -> None:
-        """Note how much of the file is written."""
-        self._advance_within("mux", share)
-
-    def _advance_within(self, name: str, share: float) -> None:
-        low, high = _SPANS[name]
-        self._advance(low + int((high - low) * share))
-
-    def _advance(self, progress: int) -> None:
-        self.heard = time.monotonic()
-        self.progress = max(self.progress, progress)
-        if self.cancelled.is_set():
-            raise Cancelled
+    def codec(self) -> str: ...
+    def make(self, orders: Sequence[Order], report: Report) -> list[Clip]: ...
+    def batch_key(self, order: Order) -> tuple[Any, ...] | None: ...
+    def refusal(self, order: Order) -> str | None: ...
+    def work(self, order: Order) -> tuple[int, int]: ...
+    def runtime(self, order: Order) -> dict[str, Any]: ...
+    def measured(self) -> dict[str, Any]: ...
 
 
 class Jobs:
-    """The worker's jobs. `load` makes the engine, inside the job thread; `keep` is seconds a finished one stays."""
+    """The worker's jobs. `load` makes the engine, inside its thread; `keep` is seconds a finished one stays.
 
-    def __init__(self, folder: Path, load: Callable[[], Generates], *, keep: float) -> None:
-        self.engine: Generates | None = None
+    `batch`: how many that are alike are made in one call at most.
+    """
+
+    def __init__(self, folder: Path, load: Callable[[], Makes], *, keep: float, batch: int = 1) -> None:
+        self.engine: Makes | None = None
         self._folder = folder
         self._load = load
         self._keep = keep
+        self._batch = batch
+        self._pace = Pace()
         self._jobs: dict[str, Job] = {}
-        self._lock = threading.Lock()
-        self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._current: Job | None = None
+        self._lock = threading.Condition()
+        self._waiting: deque[Job] = deque()
+        self._made: queue.Queue[tuple[Job, Clip] | None] = queue.Queue(maxsize=1)  # clips are large
+        self._active: set[Job] = set()  # in the hands of a thread
         self._draining = False
+        self._ended = False
         self._started = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="generate", daemon=True)
+        self._threads = [
+            threading.Thread(target=run, name=name, daemon=True)
+            for name, run in (("make", self._run), ("write", self._write))
+        ]
 
     def start(self) -> None:
-        """Load the engine and begin to work, both in the job thread."""
-        self._thread.start()
+        """Load the engine and begin to work."""
+        for thread in self._threads:
+            thread.start()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     @property
@@ -145,7 +100,8 @@ class Jobs:
             return State.DRAINING
         if self.engine is None:
             return State.LOADING
-        return State.READY if self._current is None else State.BUSY
+        running = any(job.status == "in_progress" for job in self.newest())
+        return State.BUSY if running or self._active else State.READY
 
     def find(self, video_id: str) -> Job | None:
         """A job by its id."""
@@ -156,20 +112,20 @@ class Jobs:
         return list(self._jobs.values())[::-1]
 
     def submit(self, order: Order) -> Job:
-        """Queue the order, or give the job that its attempt has already. Takes the file `order.media` over.
+        """Queue the order, or give the job that its attempt has already. Takes the files of `order.media` over.
 
-        WorkerError 503 while draining, 429 when too many wait.
+        WorkerError 503 while draining, 429 when too many wait, 400 for what cannot fit into memory.
         """
         with self._lock:
             known = self._jobs.get(order.video_id)
             if known is not None:
                 return known
-            self._admit()
-            job = Job(
-                _adopted(order, self._folder / order.video_id), self._folder / order.video_id, self._keep
-            )
+            self._admit(order)
+            folder = self._folder / order.video_id
+            job = Job(_adopted(order, folder), folder, self._keep)
             self._jobs[order.video_id] = job
-        self._waiting.put(job)
+            self._waiting.append(job)
+            self._lock.notify()
         return job
 
     def check_open(self) -> None:
@@ -177,11 +133,15 @@ class Jobs:
         if self._draining:
             raise WorkerError(503, "The worker is shutting down.", code="worker_draining", retry_after=2)
 
-    def _admit(self) -> None:
+    def _admit(self, order: Order) -> None:
         self.check_open()
         if sum(job.status == "queued" for job in self.newest()) >= _MAX_WAITING:
             message = f"{_MAX_WAITING} videos are waiting already."
             raise WorkerError(429, message, code="concurrency_limited", retry_after=5)
+        why = None if self.engine is None else self.engine.refusal(order)
+        if why is not None:
+            message = f"The device has too little memory for {order.preset.id}: {why}."
+            raise WorkerError(400, message, code=ErrorKind.OUT_OF_MEMORY, param="size")
         finished = [job for job in self._jobs.values() if job.terminal]
         for job in finished[: max(0, len(finished) - _MAX_FINISHED + 1)]:
             self._forget(job)
@@ -193,12 +153,14 @@ class Jobs:
             if job is None:
                 return False
             job.cancelled.set()
+            if job in self._waiting:
+                self._waiting.remove(job)
             self._forget(job)
             return True
 
     def _forget(self, job: Job) -> None:
         self._jobs.pop(job.order.video_id, None)
-        if job is not self._current:
+        if job.status != "in_progress":
             shutil.rmtree(job.folder, ignore_errors=True)
 
     def sweep(self) -> None:
@@ -219,12 +181,16 @@ class Jobs:
         return all(job.terminal for job in self.newest())
 
     def abort(self) -> None:
-        """Cancel everything at its next step and end the job thread. Bounded wait: 5 seconds."""
+        """Cancel everything at its next step and end the threads. Bounded wait: 5 seconds."""
         self.drain()
         for job in self.newest():
             job.cancelled.set()
-        self._waiting.put(None)
-        self._thread.join(timeout=5)
+        with self._lock:
+            self._ended = True
+            self._lock.notify_all()
+        end = time.monotonic() + 5
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, end - time.monotonic()))
 
     def _run(self) -> None:
         try:
@@ -232,39 +198,102 @@ class Jobs:
         except Exception:
             _LOG.exception("the model cannot be loaded")
             os._exit(3)  # the supervisor starts a new one, later and later
-        while (job := self._waiting.get()) is not None:
-            self._work(job, self.engine)
+        while batch := self._next(self.engine):
+            self._make(batch, self.engine)
+        self._made.put(None)
 
-    def _work(self, job: Job, engine: Generates) -> None:
+    def _next(self, engine: Makes) -> list[Job]:
+        """The longest waiting job and those that can be made with it; empty at the end."""
         with self._lock:
-            if job.cancelled.is_set():
-                return
-            self._current = job
-        job.heard = began = time.monotonic()
-        job.status = "in_progress"
+            self._lock.wait_for(lambda: self._ended or self._waiting)
+            if self._ended:
+                return []
+            first = self._waiting.popleft()
+            batch, key = [first], engine.batch_key(first.order)
+            if self._batch > 1 and key is not None:
+                batch += [job for job in self._waiting if engine.batch_key(job.order) == key][
+                    : self._batch - 1
+                ]
+            for job in batch[1:]:
+                self._waiting.remove(job)
+            for job in batch:
+                job.status = "in_progress"
+        return batch
+
+    def _make(self, batch: list[Job], engine: Makes) -> None:
+        work = Work(batch[0].order.preset.id, *engine.work(batch[0].order))
+        for job in batch:
+            job.course = Course(self._pace.expected(work))
+        began = time.monotonic()
+        clips: list[Clip] = []
+        with self._holding(batch), self._told(batch):
+            report = batch[0] if len(batch) == 1 else Together(batch)
+            clips = engine.make([job.order for job in batch], report)
+        for job in batch:
+            job.device_seconds = (time.monotonic() - began) / len(batch)
+        for job, clip in zip(batch, clips, strict=False):
+            with self._told([job]):
+                job.runtime = engine.runtime(job.order)
+                job.stage("mux")
+                self._made.put((job, clip))
+
+    def _write(self) -> None:
+        while (made := self._made.get()) is not None:
+            job, clip = made
+            with self._holding([job]), self._told([job]):
+                mux.write(job.order, clip, job.path, job, self._codec)
+                job.clock()
+                self._pace_of(job)
+                self._finish(job)
+            del made, clip
+
+    @property
+    def _codec(self) -> str:
+        return "libx264" if self.engine is None else self.engine.codec
+
+    def _pace_of(self, job: Job) -> None:
+        if self.engine is not None:
+            self._pace.note(Work(job.order.preset.id, *self.engine.work(job.order)), job.stage_seconds)
+
+    @contextmanager
+    def _holding(self, batch: Sequence[Job]) -> Iterator[None]:
+        """The watchdog looks at them meanwhile."""
+        for job in batch:
+            job.heard = time.monotonic()
+        self._active |= set(batch)
         try:
-            engine.generate(job.order, job.path, job)
+            yield
+        finally:
+            self._active -= set(batch)
+
+    @contextmanager
+    def _told(self, batch: Sequence[Job]) -> Iterator[None]:
+        """What goes wrong is told to the jobs, and ends them."""
+        error: tuple[str, str] | None = None
+        try:
+            yield
         except Cancelled:
-            job.error = (ErrorKind.CANCELLED, "The video was cancelled.")
-        except MediaError as error:
-            job.error = (ErrorKind.INPUT_MEDIA, str(error))
-        except OutOfMemory as error:
-            job.error = (ErrorKind.OUT_OF_MEMORY, f"The device has too little memory: {error}")
-        except Exception as error:
+            error = (ErrorKind.CANCELLED, "The video was cancelled.")
+        except MediaError as failure:
+            error = (ErrorKind.INPUT_MEDIA, str(failure))
+        except OutOfMemory as failure:
+            error = (ErrorKind.OUT_OF_MEMORY, f"The device has too little memory: {failure}.")
+        except Exception as failure:
             _LOG.exception("generation failed")
-            job.error = (ErrorKind.PROVIDER_ERROR, f"The generation failed: {type(error).__name__}.")
-        job.device_seconds = time.monotonic() - began
-        self._finish(job)
+            error = (ErrorKind.PROVIDER_ERROR, f"The generation failed: {type(failure).__name__}.")
+        for job in batch if error else ():
+            job.error = error
+            self._finish(job)
 
     def _finish(self, job: Job) -> None:
-        if job.order.media is not None:
-            job.order.media.unlink(missing_ok=True)
+        for paths in job.order.media.values():
+            for path in paths:
+                path.unlink(missing_ok=True)
         with self._lock:
             job.completed_at = int(time.time())
             if job.error is None:
                 job.progress = 100
             job.status = "completed" if job.error is None else "failed"
-            self._current = None
             if job.order.video_id not in self._jobs:  # deleted while it ran
                 shutil.rmtree(job.folder, ignore_errors=True)
 
@@ -273,22 +302,23 @@ class Jobs:
         while True:
             time.sleep(_WATCH_SECONDS)
             self.sweep()
-            job, engine = self._current, self.engine
-            now = time.monotonic()
+            engine, now = self.engine, time.monotonic()
             if engine is None:
                 stuck = now - self._started > _LOAD_SECONDS
             else:
                 allowed = max(_STUCK_SECONDS, 10 * engine.slowest_step)
-                stuck = job is not None and now - job.heard > allowed
+                stuck = any(now - job.heard > allowed for job in list(self._active))
             if stuck:
                 _LOG.error("no progress: the worker ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _adopted(order: Order, folder: Path) -> Order:
-    """Make the job's folder and move the uploaded file into it."""
+    """Make the job's folder and move the uploaded files into it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if order.media is None:
-        return order
-    return replace(order, media=order.media.rename(folder / "input"))
+    media = {
+        role: tuple(path.rename(folder / f"{role.value}-{index}") for index, path in enumerate(paths))
+        for role, paths in order.media.items()
+    }
+    return replace(order, media=media)

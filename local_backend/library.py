@@ -3,7 +3,7 @@
 import gc
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,30 +11,44 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline
 
+from local_backend import weights_precision
 from local_backend.errors import OutOfMemory
 from local_backend.families import FAMILIES, tiny_random
 from local_backend.families.family import Family, Task
 from local_backend.folders import folder_of
+from local_backend.memory import SPARE, Rung, Weight
 from providers.presets import Preset
-
-_SPARE = 1.1  # weights need this much room: what else a load takes
 
 
 @dataclass(slots=True)
 class Loaded:
-    """A model in memory: a pipeline for each task, all on the same weights of so many `bytes`."""
+    """A model in memory: a pipeline for each task, all on the same weights, held as `rung` says."""
 
     preset: Preset
     family: Family
+    pipeline: Any
     tasks: Mapping[Task, Any]
-    bytes: int
+    rung: Rung
+    weight: Weight
+    prepared: bool = False  # by what makes it faster
     used: float = field(default_factory=time.monotonic)
+
+    @property
+    def bytes_on_device(self) -> int:
+        """Of its weights, in bytes."""
+        return self.weight.on_device(self.rung)
+
+    def hold(self, rung: Rung) -> None:
+        """Decode in tiles or whole; what is offloaded stays so, as that changes no picture."""
+        vae: Any = getattr(self.pipeline, "vae", None)
+        if hasattr(vae, "enable_tiling"):
+            vae.enable_tiling() if rung.tiled else vae.disable_tiling()
 
 
 class Library:
-    """Loaded models by name. Not thread-safe: the job thread owns it.
+    """Loaded models by name. Not thread-safe: the job thread owns it. `budget` is for weights, in bytes.
 
-    `budget` is for weights, in bytes; `prepare` is called with every scheduler that is loaded.
+    Those `pinned` are not put away for others.
     """
 
     def __init__(
@@ -43,24 +57,33 @@ class Library:
         device: str,
         presets: Sequence[Preset],
         budget: int | None,
-        prepare: Callable[[Any], None],
+        pinned: Collection[str] = (),
     ) -> None:
         self._models_dir = models_dir
         self._device = device
         self._presets = {preset.id: preset for preset in presets}
         self._budget = budget
+        self._pinned = frozenset(pinned)
         self._loaded: dict[str, Loaded] = {}
-        self._prepare = prepare
         # bytes of what was loaded once: its files may hold other number types
-        self._measured: dict[str, int] = {}
+        self._measured: dict[str, Weight] = {}
         self.evictions = 0
 
-    def get(self, name: str) -> Loaded:
-        """The model, loaded now if it was not. OutOfMemory where its weights exceed the budget."""
+    def weight(self, name: str) -> Weight:
+        """Bytes of its weights: as loaded before, else as its files say."""
+        known = self._measured.get(name)
+        return known if known is not None else _weight_of(self._folder(self._presets[name]))
+
+    def get(self, name: str, rung: Rung) -> Loaded:
+        """The model held as `rung` says, loaded now if it was not."""
         found = self._loaded.get(name)
+        if found is not None and rung.offloads and found.rung < rung:
+            self.drop(name)  # what is on the device has to leave it
+            found = None
         if found is None:
-            found = self._load(self._presets[name])
+            found = self._load(self._presets[name], rung)
             self._loaded[name] = found
+        found.hold(rung)
         found.used = time.monotonic()
         return found
 
@@ -68,38 +91,73 @@ class Library:
         """Names of those in memory."""
         return list(self._loaded)
 
-    def _load(self, preset: Preset) -> Loaded:
+    def drop_others(self, name: str) -> bool:
+        """Put all models but this one and the pinned ones away; whether there were any."""
+        others = self._loaded.keys() - self._pinned - {name}
+        for other in others:
+            self.drop(other)
+        self.evictions += len(others)
+        return bool(others)
+
+    def _folder(self, preset: Preset) -> Path:
         folder = folder_of(preset, self._models_dir)
         if preset.weights.origin == "built" and not folder.exists():
             tiny_random.build(folder)
-        self._make_room(self._measured.get(preset.id) or _bytes_of(folder))
+        return folder
+
+    def _load(self, preset: Preset, rung: Rung) -> Loaded:
+        folder = self._folder(preset)
+        self._make_room(self.weight(preset.id).on_device(rung))
         family = FAMILIES[preset.weights.family]
-        pipeline = _opened(family, folder, preset).to(self._device)
+        pipeline = _opened(family, folder, preset)
         tasks = family.tasks(pipeline)
         for each in tasks.values():
             if hasattr(each, "set_progress_bar_config"):
                 each.set_progress_bar_config(disable=True)
-        for scheduler in {id(each.scheduler): each.scheduler for each in tasks.values()}.values():
-            self._prepare(scheduler)
-        size = sum(t.numel() * t.element_size() for t in _tensors(pipeline))
-        self._measured[preset.id] = size
-        return Loaded(preset, family, tasks, size)
+        weight = _weight_in(pipeline)
+        self._measured[preset.id] = weight
+        weights_precision.apply(preset.weights, pipeline)
+        self._place(pipeline, rung)
+        return Loaded(preset, family, pipeline, tasks, rung, weight)
+
+    def _place(self, pipeline: Any, rung: Rung) -> None:
+        """On the device, or beside it."""
+        if rung is Rung.MODEL_OFFLOAD:
+            pipeline.enable_model_cpu_offload(device=self._device)
+        elif rung is Rung.GROUP_OFFLOAD:
+            pipeline.enable_group_offload(
+                onload_device=torch.device(self._device),
+                offload_device=torch.device("cpu"),
+                offload_type="leaf_level",
+                use_stream=self._device.startswith("cuda"),
+            )
+        else:
+            pipeline.to(self._device)
 
     def _make_room(self, needed: int) -> None:
-        """Put the longest unused models away until the weights fit."""
-        if self._budget is None:
-            return
-        if needed * _SPARE > self._budget:
-            raise OutOfMemory(
-                f"its weights need {needed / 1e6:.0f} MB, the worker may use {self._budget / 1e6:.0f} MB"
-            )
-        while self._loaded and sum(m.bytes for m in self._loaded.values()) + needed * _SPARE > self._budget:
-            oldest = min(self._loaded, key=lambda name: self._loaded[name].used)
-            del self._loaded[oldest]
+        """Put the longest unused models away until the weights fit. OutOfMemory where those that stay leave no room."""
+        while self._budget is not None and self._on_device() + needed * SPARE > self._budget:
+            away = self._loaded.keys() - self._pinned
+            if not away:
+                pinned = ", ".join(sorted(self._loaded))
+                raise OutOfMemory(f"{pinned} are pinned and leave too little for its weights")
+            self.drop(min(away, key=lambda name: self._loaded[name].used))
             self.evictions += 1
-            gc.collect()
-            if self._device.startswith("cuda"):
-                torch.cuda.empty_cache()
+
+    def _on_device(self) -> int:
+        return sum(model.bytes_on_device for model in self._loaded.values())
+
+    def drop(self, name: str) -> None:
+        """Put a model away, if it is loaded."""
+        self._loaded.pop(name, None)
+        free(self._device)
+
+
+def free(device: str) -> None:
+    """Give back what nothing refers to any more."""
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
 
 
 def _opened(family: Family, folder: Path, preset: Preset) -> Any:
@@ -116,10 +174,17 @@ def _opened(family: Family, folder: Path, preset: Preset) -> Any:
     return DiffusionPipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=dtype)
 
 
-def _tensors(pipeline: Any) -> list[torch.Tensor]:
-    parts = pipeline.components.values()
-    return [t for part in parts if isinstance(part, torch.nn.Module) for t in part.parameters()]
+def _weight_in(pipeline: Any) -> Weight:
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return _weighed([sum(t.numel() * t.element_size() for t in part.parameters()) for part in parts])
 
 
-def _bytes_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+def _weight_of(folder: Path) -> Weight:
+    by_part: dict[Path, int] = {}
+    for path in folder.rglob("*.safetensors"):
+        by_part[path.parent] = by_part.get(path.parent, 0) + path.stat().st_size
+    return _weighed(list(by_part.values()))
+
+
+def _weighed(parts: list[int]) -> Weight:
+    return Weight(total=sum(parts), largest=max(parts, default=0))

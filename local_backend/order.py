@@ -3,10 +3,10 @@
 import hashlib
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 from local_backend.errors import bad_value
 from local_backend.frames import VideoFacts
@@ -16,6 +16,20 @@ from providers.presets import Preset
 _MAX_PROMPT_CHARS = 32_000
 _MAX_SEED = 2**63 - 1
 _MAX_SOURCE_SECONDS = 600
+_TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
+
+Quality = Literal["exact", "fast"]
+"""`exact`: nothing that changes the picture beyond float noise. `fast`: what the worker has measured to be quicker."""
+
+
+PARTS: Final[Mapping[MediaRole, str]] = {
+    MediaRole.FIRST_FRAME: "input_reference",
+    MediaRole.LAST_FRAME: "last_frame",
+    MediaRole.REFERENCE: "reference_images[]",
+    MediaRole.SOURCE: "video",
+    MediaRole.EXTEND_FROM: "video",
+}
+"""The form part of an input file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,18 @@ class Order:
     steps: int
     guidance: float
     strength: float
-    media: Path | None
+    quality: Quality = "exact"
+    sound: bool = True
+    media: Mapping[MediaRole, tuple[Path, ...]] = field(default_factory=dict)
+
+    def file(self, role: MediaRole) -> Path | None:
+        """The one input file of this role."""
+        return next(iter(self.media.get(role, ())), None)
+
+    @property
+    def source(self) -> Path | None:
+        """The video that is made anew or continued."""
+        return self.file(MediaRole.SOURCE) or self.file(MediaRole.EXTEND_FROM)
 
 
 def video_id(attempt_id: str) -> str:
@@ -65,17 +90,17 @@ def read_attempt_id(fields: Mapping[str, Any]) -> str:
 def read_order(
     fields: Mapping[str, Any],
     operation: Operation,
-    media: Path | None,
+    media: Mapping[MediaRole, tuple[Path, ...]],
     source: VideoFacts | None,
     presets: Mapping[str, Preset],
 ) -> Order:
-    """Check the fields. `source` is what was found in the source video of an edit, remix or extension.
+    """Check the fields and files. `source` is what was found in the source video of an edit, remix or extension.
 
     `presets` are the models that are served, by name; the first one is taken where none is named.
     """
     attempt_id = read_attempt_id(fields)
     preset = _preset(fields.get("model"), presets)
-    _check_task(preset, operation, media)
+    check_task(preset, operation, media)
     width, height = _size(fields.get("size"), operation, source, preset)
     seconds = _seconds(fields.get("seconds"), operation, source, preset)
     total = seconds
@@ -96,6 +121,8 @@ def read_order(
         steps=int(_number(fields, "num_inference_steps", preset.weights.steps, 2, 100)),
         guidance=_number(fields, "guidance_scale", preset.weights.guidance, 1, 20),
         strength=_number(fields, "strength", preset.weights.strength, 0.05, 1),
+        quality=_quality(fields.get("quality")),
+        sound=_sound(fields.get("audio"), preset),
         media=media,
     )
 
@@ -109,13 +136,21 @@ def _preset(model: Any, presets: Mapping[str, Preset]) -> Preset:
     return presets[model]
 
 
-def _check_task(preset: Preset, operation: Operation, media: Path | None) -> None:
+def check_task(preset: Preset, operation: Operation, media: Mapping[MediaRole, tuple[Path, ...]]) -> None:
+    """Refuse what the model cannot start from. WorkerError names the field."""
     if operation not in preset.operations:
         offered = ", ".join(sorted(preset.operations))
         raise bad_value("model", f"{preset.id} cannot {operation}; it can {offered}.")
-    starts_from_image = operation is Operation.GENERATE and media is not None
-    if starts_from_image and MediaRole.FIRST_FRAME not in preset.roles:
-        raise bad_value("input_reference", f"{preset.id} makes videos from text alone, not from an image.")
+    for role in sorted(media):
+        if role not in preset.roles:
+            taken = ", ".join(sorted(PARTS[each] for each in preset.roles & PARTS.keys())) or "no files"
+            raise bad_value(PARTS[role], f"{preset.id} takes no {role.value} here; it takes {taken}.")
+    for role in sorted(preset.required_roles - media.keys() if operation is Operation.GENERATE else ()):
+        message = f"{preset.id} starts from an image: the file part '{PARTS[role]}' is required."
+        raise bad_value(PARTS[role], message, code="missing_required_parameter")
+    if len(media.get(MediaRole.REFERENCE, ())) > preset.max_reference_images:
+        message = f"{preset.id} takes at most {preset.max_reference_images} reference images."
+        raise bad_value(PARTS[MediaRole.REFERENCE], message)
 
 
 def _prompt(fields: Mapping[str, Any]) -> str:
@@ -163,6 +198,26 @@ def _whole(value: Any) -> Fraction:
         return Fraction(str(value))
     except (ValueError, ZeroDivisionError):
         raise bad_value("seconds", "seconds must be a number.") from None
+
+
+def _quality(value: Any) -> Quality:
+    if value in (None, "", "exact"):
+        return "exact"
+    if value != "fast":
+        raise bad_value("quality", f"quality must be one of {', '.join(get_args(Quality))}.")
+    return "fast"
+
+
+def _sound(value: Any, preset: Preset) -> bool:
+    """Whether the file gets the sound that the model makes."""
+    if value in (None, ""):
+        return preset.default_audio is not False
+    said = str(value).lower()
+    if said not in _TRUE | _FALSE:
+        raise bad_value("audio", "audio must be true or false.")
+    if said in _TRUE and preset.audio in (None, "none"):
+        raise bad_value("audio", f"audio must be false: {preset.id} makes no sound.")
+    return said in _TRUE
 
 
 def _seed(value: Any, attempt_id: str) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from local_backend.errors import MediaError, WorkerError, bad_value
 from local_backend.folders import check_present, present
 from local_backend.forms import Form, read_form
 from local_backend.frames import VideoFacts, probe_video, read_image
-from local_backend.jobs import Job, Jobs
-from local_backend.order import read_attempt_id, read_order, video_id
-from providers.contract import Operation
+from local_backend.job import Job
+from local_backend.jobs import Jobs
+from local_backend.order import PARTS, read_attempt_id, read_order, video_id
+from providers.contract import MediaRole, Operation
 from providers.presets import Preset
 
 _LOG = logging.getLogger("local_backend")
@@ -28,11 +29,13 @@ _POLL_MS = 250
 _FIELDS = frozenset(
     {
         "attempt_id",
+        "audio",
         "guidance_scale",
         "model",
         "negative_prompt",
         "num_inference_steps",
         "prompt",
+        "quality",
         "seconds",
         "seed",
         "size",
@@ -40,8 +43,10 @@ _FIELDS = frozenset(
     },
 )
 _STARTED = int(time.time())
+_VIDEOS = frozenset({MediaRole.SOURCE, MediaRole.EXTEND_FROM})
 
 Answer = Response[dict[str, Any]]
+Media = Mapping[MediaRole, tuple[Path, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,37 +153,40 @@ def _model(request: Request[Any, Any, Any], preset: Preset) -> dict[str, Any]:
         "operations": sorted(operation.value for operation in preset.operations),
         "licence": preset.licence,
         "commercial_limits": preset.weights.commercial_limits,
+        "memory_bytes": preset.weights.memory_bytes,
         "measured": engine.measured() if engine is not None else None,
     }
 
 
 @post("/v1/videos", status_code=200)
 async def create(request: Request[Any, Any, Any]) -> Answer:
-    """Text to video; image to video with a file part `input_reference`."""
-    return await _create(request, Operation.GENERATE, "input_reference")
+    """Text to video; with the file parts `input_reference`, `last_frame` or `reference_images[]` from pictures."""
+    return await _create(
+        request, Operation.GENERATE, MediaRole.FIRST_FRAME, MediaRole.LAST_FRAME, MediaRole.REFERENCE
+    )
 
 
 @post(["/v1/videos/edits", "/v1/videos/remix"], status_code=200)
 async def edit(request: Request[Any, Any, Any]) -> Answer:
     """Video to video: the file part `video` seen anew, more freely with a higher `strength`."""
-    return await _create(request, Operation.EDIT, "video")
+    return await _create(request, Operation.EDIT, MediaRole.SOURCE)
 
 
 @post("/v1/videos/extensions", status_code=200)
 async def extend(request: Request[Any, Any, Any]) -> Answer:
     """The file part `video` and what comes after its last frame, as one file."""
-    return await _create(request, Operation.EXTEND, "video")
+    return await _create(request, Operation.EXTEND, MediaRole.EXTEND_FROM)
 
 
-async def _create(request: Request[Any, Any, Any], operation: Operation, part: str) -> Answer:
+async def _create(request: Request[Any, Any, Any], operation: Operation, *roles: MediaRole) -> Answer:
     jobs = _jobs(request)
     jobs.check_open()
     async with read_form(request.headers, _chunks(request), request.app.state["uploads"]) as form:
         known = jobs.find(video_id(read_attempt_id(form.fields))) if "attempt_id" in form.fields else None
         if known is not None:
             return _video(known)
-        media = _media(form, operation, part)
-        source = await asyncio.to_thread(_inspect, operation, media, part)
+        media = _media(form, operation, roles)
+        source = await asyncio.to_thread(_inspect, media)
         order = read_order(form.fields, operation, media, source, _served(request).presets)
         check_present(order.preset, _served(request).models_dir)
         return _video(jobs.submit(order))
@@ -189,31 +197,35 @@ async def _chunks(request: Request[Any, Any, Any]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _media(form: Form, operation: Operation, part: str) -> Path | None:
-    """The one file this operation takes. WorkerError for fields or files it does not know."""
+def _media(form: Form, operation: Operation, roles: Sequence[MediaRole]) -> Media:
+    """The files of this operation. WorkerError for fields or files it does not know."""
     for name in form.fields:
         if name not in _FIELDS:
             known = ", ".join(sorted(_FIELDS))
             raise bad_value(name, f"{name} is not known here. Known are: {known}.", code="unknown_parameter")
+    parts = {PARTS[role]: role for role in roles}
     for name in form.files:
-        if name != part:
-            raise bad_value(name, f"The file belongs in the part '{part}'.", code="unknown_parameter")
-    if operation is not Operation.GENERATE and part not in form.files:
-        raise bad_value(part, f"The file part '{part}' is required.", code="missing_required_parameter")
-    return form.files.get(part)
+        if name not in parts:
+            taken = ", ".join(parts)
+            raise bad_value(name, f"A file here is one of the parts {taken}.", code="unknown_parameter")
+    if operation is not Operation.GENERATE and not form.files:
+        raise bad_value("video", "The file part 'video' is required.", code="missing_required_parameter")
+    return {parts[name]: tuple(paths) for name, paths in form.files.items()}
 
 
-def _inspect(operation: Operation, media: Path | None, part: str) -> VideoFacts | None:
-    """Decode enough of the file to know that it is what it should be."""
-    try:
-        if media is None:
-            return None
-        if operation is Operation.GENERATE:
-            read_image(media)
-            return None
-        return probe_video(media)
-    except MediaError as error:
-        raise bad_value(part, str(error), code="input_media") from None
+def _inspect(media: Media) -> VideoFacts | None:
+    """Decode enough of each file to know that it is what it should be; what is found in a video."""
+    found: VideoFacts | None = None
+    for role, paths in media.items():
+        try:
+            for path in paths:
+                if role in _VIDEOS:
+                    found = probe_video(path)
+                else:
+                    read_image(path)
+        except MediaError as error:
+            raise bad_value(PARTS[role], str(error), code="input_media") from None
+    return found
 
 
 @get("/v1/videos", sync_to_thread=False)
@@ -275,5 +287,8 @@ def _body(job: Job) -> dict[str, Any]:
         "stage": job.stage_name,
         "step": job.step_done,
         "steps": job.step_total,
+        "quality": order.quality,
+        "runtime": job.runtime,
+        "eta_seconds": job.eta_seconds,
         "usage": None if job.device_seconds is None else {"gpu_seconds": f"{job.device_seconds:.3f}"},
     }

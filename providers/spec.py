@@ -33,7 +33,7 @@ OPENAI_SIZES: Final = ("720x1280", "1280x720", "1024x1792", "1792x1024")
 SELF_HOSTED: Final = frozenset({"local", "vllm_omni", "sglang", "fastvideo"})
 """Dialects of model servers that know only their own jobs: each address of their name is a server of its own."""
 PARAMETERS: Final = frozenset(
-    {"negative_prompt", "seed", "fps", "aspect_ratio", "resolution", "audio", "n", "service_tier"},
+    {"negative_prompt", "seed", "fps", "aspect_ratio", "resolution", "audio", "quality", "n", "service_tier"},
 )
 """Extension fields of the create body that a model may or may not take."""
 

@@ -30,6 +30,7 @@ from gateway.videos.fields import (
 )
 
 ServiceTier = Literal["flex", "default", "priority"]
+Quality = Literal["exact", "fast"]
 _MAX_OPTIONS_CHARS = 16_384
 _SHAPES = {"aspect_ratio": "must look like 16:9", "resolution": "must look like 720p"}
 _SHOULD = re.compile(r"^(?:Input|String|List|Value|Decimal input) should")
@@ -81,6 +82,7 @@ class VideoBody(_Body):
     seed: Seed | None = None
     fps: Fps | None = None
     audio: bool | None = None
+    quality: Quality | None = None
     n: Count = 1
     max_cost: Usd | None = None
     service_tier: ServiceTier = "default"
@@ -96,6 +98,7 @@ class VideoBody(_Body):
             ("seed", self.seed),
             ("fps", self.fps),
             ("audio", self.audio),
+            ("quality", self.quality),
         )
         return {name: value for name, value in named if value is not None}
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from local_backend.demo.network import DemoTransformer, Refiner, TextEncoder
 from local_backend.demo.render import FRAMES, SIDE
-from local_backend.demo.sampling import EulerScheduler, guided, schedule
+from local_backend.demo.sampling import guided, schedule, step
 from local_backend.demo.world import padded, read
 
 WEIGHTS: Final = Path(__file__).with_name("weights")
@@ -30,13 +30,24 @@ class Output:
     frames: NDArray[np.float32]
 
 
+class Unseen:
+    """A progress bar that nobody sees."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self) -> None:
+        """A step is done."""
+
+
 class DemoPipeline:
     """Text, image or video to a clip of 16 frames. An image fixes the first frame, a last image the last one."""
 
     def __init__(self, text_encoder: Any, transformer: Any, refiner: Any = None) -> None:
         """Without a refiner, as in training, clips stay 32 pixels wide."""
         self.text_encoder, self.transformer, self.refiner = text_encoder, transformer, refiner
-        self.scheduler = EulerScheduler()
 
     @classmethod
     def from_pretrained(cls, folder: Path = WEIGHTS) -> Self:
@@ -81,12 +92,14 @@ class DemoPipeline:
             levels = levels[num_inference_steps - max(1, int(num_inference_steps * strength)) :]
             clip = (1 - levels[0]) * self._clip(video) + levels[0] * pure
         known = self._known(image, last_image)
-        for now, following in pairwise(levels):
-            for place, frame in known:
-                clip[:, :, place] = (1 - now) * frame + now * pure[:, :, place]
-            noise = torch.full((len(prompts),), now, device=clip.device)
-            clean = guided(self.transformer, clip, noise, text, guidance_scale)
-            clip = self.scheduler.step(clean, clip, now, following)
+        with self.progress_bar(total=len(levels) - 1) as bar:
+            for now, following in pairwise(levels):
+                for place, frame in known:
+                    clip[:, :, place] = (1 - now) * frame + now * pure[:, :, place]
+                noise = torch.full((len(prompts),), now, device=clip.device)
+                clean = guided(self.transformer, clip, noise, text, guidance_scale)
+                clip = step(clean, clip, now, following)
+                bar.update()
         for place, frame in known:
             clip[:, :, place] = frame
         clip = clip.clamp(-1, 1)
@@ -94,6 +107,10 @@ class DemoPipeline:
             clip = self.refiner(clip, text[1][: len(prompts)])
         frames = ((clip.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 4, 1)
         return Output(frames.float().cpu().numpy())
+
+    def progress_bar(self, total: int) -> Any:  # noqa: ARG002  (as every pipeline's is called)
+        """Draws nothing; a caller may put its own in place."""
+        return Unseen()
 
     @property
     def components(self) -> dict[str, Any]:

@@ -15,13 +15,10 @@ def schedule(steps: int, shift: float = SHIFT) -> Tensor:
     return shift * even / (1 + (shift - 1) * even)
 
 
-class EulerScheduler:
-    """Straight steps towards the predicted clean clip."""
-
-    def step(self, clean: Tensor, clip: Tensor, noise: float, following: float) -> Tensor:
-        """The clip at the noise level `following`, from `clip` at `noise` and the prediction of the clean one."""
-        direction = (clip - clean) / noise
-        return clip + (following - noise) * direction
+def step(clean: Tensor, clip: Tensor, noise: float, following: float) -> Tensor:
+    """Straight on towards the predicted clean clip: from `clip` at `noise` to the noise level `following`."""
+    direction = (clip - clean) / noise
+    return clip + (following - noise) * direction
 
 
 def guided(network: Any, clip: Tensor, noise: Tensor, text: tuple[Tensor, ...], guidance: float) -> Tensor:

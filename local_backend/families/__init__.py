@@ -2,6 +2,33 @@
 
 from typing import Final
 
-from local_backend.families import demo, wan
+from local_backend.families import (
+    cogvideox,
+    demo,
+    hunyuan_video,
+    kandinsky,
+    ltx,
+    ltx2,
+    mochi,
+    sana_video,
+    skyreels,
+    wan,
+    wan_vace,
+)
 
-FAMILIES: Final = {family.name: family for family in (demo.FAMILY, wan.FAMILY)}
+FAMILIES: Final = {
+    module.FAMILY.name: module.FAMILY
+    for module in (
+        cogvideox,
+        demo,
+        hunyuan_video,
+        kandinsky,
+        ltx,
+        ltx2,
+        mochi,
+        sana_video,
+        skyreels,
+        wan,
+        wan_vace,
+    )
+}

@@ -1,9 +1,10 @@
-"""Wan 2.1 and 2.2 (Apache-2.0): 4k + 1 frames, 480p or 720p, text, image and video to video."""
+"""Wan 2.1 and 2.2 (Apache-2.0): 4k + 1 frames, 480p or 720p; text, images and video to video."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from local_backend.families.family import Family, Task
+from local_backend.families.same_weights import on_the_same_weights
 
 
 def _tasks(pipeline: Any) -> Mapping[Task, Any]:
@@ -12,15 +13,13 @@ def _tasks(pipeline: Any) -> Mapping[Task, Any]:
 
     if isinstance(pipeline, WanImageToVideoPipeline):
         return {Task.IMAGE: pipeline}
-    parts = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
-    shared = {name: getattr(pipeline, name) for name in parts}
     tasks = {Task.TEXT: pipeline}
     if pipeline.config.get("expand_timesteps"):
-        tasks[Task.IMAGE] = WanImageToVideoPipeline(
-            **shared, image_encoder=None, image_processor=None, expand_timesteps=True
+        tasks[Task.IMAGE] = on_the_same_weights(
+            WanImageToVideoPipeline, pipeline, image_encoder=None, image_processor=None, expand_timesteps=True
         )
     if pipeline.config.get("boundary_ratio") is None:
-        tasks[Task.VIDEO] = WanVideoToVideoPipeline(**shared)
+        tasks[Task.VIDEO] = on_the_same_weights(WanVideoToVideoPipeline, pipeline)
     return tasks
 
 

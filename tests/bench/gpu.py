@@ -28,6 +28,7 @@ import torch
 import transformers
 
 from local_backend import encode
+from local_backend.clip import Clip, quantized
 from tests.bench import gpu_modes, gpu_worker
 from tests.bench.gpu_models import LTX, SEED, TINY, WAN21, WAN21_SMALL, WAN22, Case
 from tests.bench.gpu_modes import Mode, attention, caches, compiled, counted_attention
@@ -497,7 +498,9 @@ def whole(subject: Subject, mode: Mode, dtype: torch.dtype) -> dict[str, Any]:
     size = (case.width, case.height)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "video.mp4")
-        write = partial(encode.write_clip, path, frames[0], size=size, rate=16, seconds=5, tick=_ignore)
+        write = partial(
+            encode.write_clip, path, Clip(quantized(frames[0])), size=size, rate=16, seconds=5, tick=_ignore
+        )
         found["file"] = round(bench.timed(write)[0], 2)
     return found
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -56,6 +57,8 @@ def worker(models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     process, port = start_worker(models_dir, tmp_path_factory.mktemp("work"))
     headers = {"authorization": f"Bearer {TOKEN}"}
     with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1", headers=headers, timeout=30) as client:
+        while client.get(f"http://127.0.0.1:{port}/health").json()["status"] == "loading":
+            time.sleep(0.05)
         yield client
     process.terminate()
     assert process.wait(10) == 0

@@ -1,3 +1,4 @@
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -71,3 +72,13 @@ def test_a_sound_file_is_no_video(tmp_path: Path) -> None:
         container.mux(stream.encode(None))
     with pytest.raises(MediaError, match="no video track"):
         frames.probe_video(path)
+
+
+def test_the_tail_is_the_last_frames_at_another_rate(clip: Path) -> None:
+    """12 frames a second, seen as 6: every second one, and the very last last."""
+    tail = frames.tail(clip, 5, Fraction(6), lambda image: image.resize((8, 8)))
+    every = [frame.to_image().resize((8, 8)) for frame in frames.decoded(clip)]
+    assert [image.tobytes() for image in tail] == [every[index].tobytes() for index in (15, 17, 19, 21, 23)]
+    long = frames.tail(clip, 60, Fraction(6), lambda image: image.resize((8, 8)))
+    assert long[0].tobytes() == every[0].tobytes()
+    assert long[-1].tobytes() == every[-1].tobytes()

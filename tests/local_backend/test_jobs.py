@@ -2,17 +2,23 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from local_backend.clip import Clip
 from local_backend.errors import MediaError, OutOfMemory, WorkerError
-from local_backend.jobs import Job, Jobs, Report
+from local_backend.job import Job
+from local_backend.jobs import Jobs
 from local_backend.order import Order, read_order
-from providers.contract import Operation
+from local_backend.steps import Report
+from providers.contract import MediaRole, Operation
 from providers.presets import all_presets
+from tests.local_backend.conftest import facts
 
 
 class HeldEngine:
@@ -20,12 +26,15 @@ class HeldEngine:
 
     slowest_step = 0.01
     loaded: list[str] = []
+    codec = "libx264"
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.outcome: Exception | None = None
+        self.calls: list[list[str]] = []
 
-    def generate(self, order: Order, out: Path, report: Report) -> None:
+    def make(self, orders: Sequence[Order], report: Report) -> list[Clip]:
+        self.calls.append([order.attempt_id for order in orders])
         report.stage("denoise")
         step = 0
         while not self.gate.is_set():
@@ -34,9 +43,21 @@ class HeldEngine:
             time.sleep(0.005)
         if self.outcome is not None:
             raise self.outcome
-        out.write_bytes(b"video")
+        return [Clip(np.zeros((2, 16, 16, 3), np.uint8)) for _ in orders]
 
-    def measured(self) -> dict[str, float | int]:
+    def batch_key(self, order: Order) -> tuple[Any, ...] | None:
+        return (order.preset.id,)
+
+    def refusal(self, order: Order) -> str | None:
+        return "it is too large" if order.prompt == "huge" else None
+
+    def work(self, order: Order) -> tuple[int, int]:
+        return 1000, order.steps
+
+    def runtime(self, order: Order) -> dict[str, Any]:
+        return {"device": "none"}
+
+    def measured(self) -> dict[str, Any]:
         return {}
 
 
@@ -53,8 +74,9 @@ def jobs(tmp_path: Path, engine: HeldEngine) -> Iterator[Jobs]:
     jobs.abort()
 
 
-def order(name: str, media: Path | None = None) -> Order:
-    return read_order({"prompt": "x", "attempt_id": name}, Operation.GENERATE, media, None, all_presets())
+def order(name: str, picture: Path | None = None, prompt: str = "x") -> Order:
+    media = {MediaRole.FIRST_FRAME: (picture,)} if picture else {}
+    return read_order({"prompt": prompt, "attempt_id": name}, Operation.GENERATE, media, None, all_presets())
 
 
 def eventually(condition: Callable[[], object]) -> None:
@@ -73,7 +95,7 @@ def test_one_runs_while_the_others_wait(jobs: Jobs, engine: HeldEngine) -> None:
     engine.gate.set()
     eventually(lambda: second.status == "completed")
     assert [job.order.attempt_id for job in jobs.newest()] == ["b", "a"]
-    assert second.path.read_bytes() == b"video"
+    assert facts(second.path) == (720, 1280, 24, 4)
 
 
 def test_a_delete_stops_what_runs_and_drops_what_waits(jobs: Jobs, tmp_path: Path) -> None:
@@ -117,11 +139,12 @@ def test_the_uploaded_file_is_taken_over_and_dropped(jobs: Jobs, engine: HeldEng
     upload.write_bytes(b"x")
     job = jobs.submit(order("a", upload))
     assert not upload.exists()
-    assert job.order.media is not None
-    assert job.order.media.exists()
+    kept = job.order.file(MediaRole.FIRST_FRAME)
+    assert kept is not None
+    assert kept.exists()
     engine.gate.set()
     eventually(lambda: job.terminal)
-    assert not job.order.media.exists()
+    assert not kept.exists()
 
 
 def test_too_many_waiting_is_a_429_and_draining_a_503(jobs: Jobs) -> None:
@@ -138,17 +161,81 @@ def test_too_many_waiting_is_a_429_and_draining_a_503(jobs: Jobs) -> None:
     assert jobs.submit(order("a")).order.attempt_id == "a"
 
 
-def test_finished_files_are_forgotten_in_time_and_in_number(jobs: Jobs, engine: HeldEngine) -> None:
+def test_finished_files_are_forgotten_in_time_and_in_number(
+    jobs: Jobs, engine: HeldEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("local_backend.jobs._MAX_FINISHED", 3)
     engine.gate.set()
     made: list[Job] = []
-    for number in range(140):
+    for number in range(6):
         job = jobs.submit(order(str(number)))
         eventually(partial(getattr, job, "completed_at"))
         made.append(job)
-    assert len(jobs.newest()) <= 129
+    assert len(jobs.newest()) <= 4
     assert not made[0].folder.exists()
     assert made[-1].path.exists()
     made[-1].completed_at = int(time.time()) - 61
     jobs.sweep()
     assert jobs.find(made[-1].order.video_id) is None
     assert not made[-1].folder.exists()
+
+
+def test_those_that_are_alike_are_made_in_one_call(tmp_path: Path, engine: HeldEngine) -> None:
+    jobs = Jobs(tmp_path / "jobs", lambda: engine, keep=60, batch=3)
+    jobs.start()
+    eventually(lambda: jobs.submit(order("a")).status == "in_progress")
+    later = [jobs.submit(order(name)) for name in "bcde"]
+    cancelled = later[1]
+    jobs.delete(cancelled.order.video_id)
+    engine.gate.set()
+    eventually(lambda: all(job.terminal for job in later if job is not cancelled))
+    assert engine.calls == [["a"], ["b", "d", "e"]]
+    assert all(facts(job.path) == (720, 1280, 24, 4) for job in later if job is not cancelled)
+    jobs.abort()
+
+
+def test_one_of_a_batch_can_be_cancelled_and_the_others_go_on(tmp_path: Path, engine: HeldEngine) -> None:
+    jobs = Jobs(tmp_path / "jobs", lambda: engine, keep=60, batch=3)
+    first, second = (jobs.submit(order(name)) for name in "ab")
+    jobs.start()
+    eventually(lambda: first.step_done > 2 and second.step_done > 2)
+    jobs.delete(first.order.video_id)
+    passed = second.step_done
+    eventually(lambda: second.step_done > passed)
+    engine.gate.set()
+    eventually(lambda: second.status == "completed")
+    assert (first.error or ("",))[0] == "cancelled"
+    assert [path.name for path in (tmp_path / "jobs").iterdir()] == [second.order.video_id]
+    jobs.abort()
+
+
+def test_what_cannot_fit_is_refused_up_front(jobs: Jobs) -> None:
+    eventually(lambda: jobs.state == "ready")
+    with pytest.raises(WorkerError, match="too little memory for onereel/demo: it is too large") as refused:
+        jobs.submit(order("a", prompt="huge"))
+    assert (refused.value.status, refused.value.code, jobs.newest()) == (400, "out_of_memory", [])
+
+
+def test_the_next_clip_is_made_while_a_file_is_written(jobs: Jobs, engine: HeldEngine) -> None:
+    engine.gate.set()
+    first, second = jobs.submit(order("a")), jobs.submit(order("b"))
+    eventually(lambda: first.stage_name == "mux" and len(engine.calls) == 2)
+    assert not first.terminal
+    eventually(lambda: second.status == "completed")
+
+
+def test_time_left_and_progress_follow_what_was_measured(jobs: Jobs, engine: HeldEngine) -> None:
+    first = jobs.submit(order("a"))
+    eventually(lambda: first.step_done > 20)
+    assert first.eta_seconds is None  # nothing was measured yet
+    engine.gate.set()
+    eventually(lambda: first.status == "completed")
+    assert first.stage_seconds.keys() == {"denoise", "mux"}
+    engine.gate.clear()
+    second = jobs.submit(order("b"))
+    eventually(lambda: second.eta_seconds)
+    before = second.eta_seconds
+    eventually(lambda: second.eta_seconds is not None and before is not None and second.eta_seconds < before)
+    engine.gate.set()
+    eventually(lambda: second.status == "completed")
+    assert (second.progress, second.eta_seconds) == (100, None)

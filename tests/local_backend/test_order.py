@@ -9,7 +9,7 @@ from local_backend.errors import WorkerError
 from local_backend.families import FAMILIES
 from local_backend.frames import VideoFacts
 from local_backend.order import Order, read_order, video_id
-from providers.contract import Operation
+from providers.contract import MediaRole, Operation
 from providers.presets import all_presets
 
 PRESETS = all_presets()
@@ -19,7 +19,8 @@ SOURCE = VideoFacts(641, 361, Fraction(30), Fraction(81, 10))
 def order(
     operation: Operation = Operation.GENERATE, source: VideoFacts | None = None, **fields: Any
 ) -> Order:
-    media = Path("x") if source else None
+    role = MediaRole.EXTEND_FROM if operation is Operation.EXTEND else MediaRole.SOURCE
+    media = {role: (Path("x"),)} if source else {}
     return read_order({"prompt": "a fox", **fields}, operation, media, source, PRESETS)
 
 
@@ -76,6 +77,9 @@ def test_an_edit_takes_its_sources_size_and_length_unless_told() -> None:
         ("num_inference_steps", "nan"),
         ("guidance_scale", "many"),
         ("strength", 2),
+        ("quality", "best"),
+        ("audio", "loud"),
+        ("audio", True),
         ("attempt_id", ""),
         ("attempt_id", 7),
     ],
@@ -114,5 +118,6 @@ def test_a_model_that_is_not_served_or_cannot_do_it_is_refused() -> None:
     with pytest.raises(WorkerError, match="cannot extend; it can edit, generate, remix"):
         order(Operation.EXTEND, SOURCE, model="local/wan2.1-1.3b")
     text_only = {"prompt": "a fox", "model": "local/wan2.1-1.3b"}
-    with pytest.raises(WorkerError, match="from text alone"):
-        read_order(text_only, Operation.GENERATE, Path("x"), None, PRESETS)
+    picture = {MediaRole.FIRST_FRAME: (Path("x"),)}
+    with pytest.raises(WorkerError, match="takes no first_frame here; it takes video"):
+        read_order(text_only, Operation.GENERATE, picture, None, PRESETS)

@@ -152,7 +152,7 @@ def test_a_model_whose_weights_are_not_there_is_offered_and_says_so(worker: http
     answer = worker.post("/videos", json={"model": "local/wan2.2-5b", "prompt": "a fox"})
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (404, "model_not_found")
-    assert "Wan-AI/Wan2.2-TI2V-5B-Diffusers" in error["message"]
+    assert "onereel models pull local/wan2.2-5b" in error["message"]
     assert "local--wan2.2-5b" in error["message"]
 
 

@@ -6,18 +6,20 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import uvicorn
 
-from local_backend.jobs import Jobs, Report
+from local_backend.clip import Clip
+from local_backend.jobs import Jobs
 from local_backend.order import Order
 from local_backend.server import Served, create_app
+from local_backend.steps import Report
 from providers.configured import configured
 from providers.presets import all_presets
 from providers.spec import UpstreamSpec
-from providers.testing_media import mp4
 from tests.server import free_port
 
 TOKEN = "shared-by-the-fleet"
@@ -30,21 +32,34 @@ class HeldEngine:
     """Generates as long as `gate` is closed; `orders` is what it was asked for."""
 
     slowest_step = 0.01
+    codec = "libx264"
 
     def __init__(self) -> None:
         self.gate = threading.Event()
         self.loaded: list[str] = []
         self.orders: list[Order] = []
 
-    def generate(self, order: Order, out: Path, report: Report) -> None:
-        self.orders.append(order)
+    def make(self, orders: Sequence[Order], report: Report) -> list[Clip]:
+        self.orders += orders
         report.stage("denoise")
         while not self.gate.is_set():
             report.step(1, 100)
             time.sleep(0.005)
-        out.write_bytes(mp4(order.width, order.height, Fraction(order.seconds)))
+        return [Clip(np.zeros((2, 16, 16, 3), np.uint8)) for _ in orders]
 
-    def measured(self) -> dict[str, float | int]:
+    def batch_key(self, order: Order) -> tuple[Any, ...] | None:
+        return None
+
+    def refusal(self, order: Order) -> str | None:
+        return None
+
+    def work(self, order: Order) -> tuple[int, int]:
+        return 1000, order.steps
+
+    def runtime(self, order: Order) -> dict[str, Any]:
+        return {}
+
+    def measured(self) -> dict[str, Any]:
         return {}
 
 

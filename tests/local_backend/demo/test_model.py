@@ -70,15 +70,14 @@ def test_a_video_seen_anew_keeps_its_place_and_takes_the_new_colour(pipeline: De
 
 def test_a_step_can_stop_it_and_it_goes_on_unharmed(pipeline: DemoPipeline) -> None:
     before = pipeline(RED.caption, generator=seeded(3), num_inference_steps=3).frames
-    step = pipeline.scheduler.step
 
-    def stop(*_: object) -> None:
+    def stop(**_: object) -> None:
         raise InterruptedError
 
-    pipeline.scheduler.step = stop  # type: ignore[method-assign,assignment]
+    pipeline.progress_bar = stop  # type: ignore[method-assign,assignment]
     try:
         with pytest.raises(InterruptedError):
             pipeline(RED.caption, generator=seeded(3))
     finally:
-        pipeline.scheduler.step = step  # type: ignore[method-assign]
+        del pipeline.progress_bar
     assert np.array_equal(pipeline(RED.caption, generator=seeded(3), num_inference_steps=3).frames, before)

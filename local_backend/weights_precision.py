@@ -1,0 +1,18 @@
+"""Weights kept in fewer bits than they are computed in, where the preset says so."""
+
+from typing import Any
+
+import torch
+
+from providers.presets import Weights
+
+
+def apply(weights: Weights, pipeline: Any) -> None:
+    """Keep the transformers' weights as the preset's `storage` says; before they go to the device."""
+    if weights.storage != "float8":
+        return
+    compute = getattr(torch, weights.dtype)
+    for name in ("transformer", "transformer_2"):
+        part = getattr(pipeline, name, None)
+        if part is not None:
+            part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute)
