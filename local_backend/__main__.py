@@ -30,7 +30,11 @@ def main() -> None:
     """Run until SIGTERM or the parent's death."""
     options = _options()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(name)s %(levelname)s %(message)s")
-    token = _token(options)
+    token = _token(options.token_file)
+    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
+        sys.exit(
+            "Give --token-file or set ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
+        )
     work_dir = own_folder(options.work_dir or Path(tempfile.gettempdir()) / "onereel-worker")
     if options.parent_pid:
         follow_parent(options.parent_pid, work_dir)
@@ -59,45 +63,34 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on; anything but loopback needs a token")
     add("--port", type=int, default=0, help="port to listen on; 0 chooses a free one, which stdout tells")
+    add("--token-file", type=Path, help="file with the bearer token of callers, for ONEREEL_WORKER_TOKEN")
     add("--device", default="cpu", help="what generates: cpu, cuda, cuda:1, mps ...")
     add("--models", default=DEFAULT_MODEL, help="names, with commas; the first is loaded at the start")
-    add("--pinned", default="", help="of those, what is loaded at the start too, and stays")
-    add("--own-models", type=Path, help="JSON file with rows as in [[local.own_models]] of onereel.toml")
+    add("--pinned", default="", help="names, with commas, that are loaded at the start too, and stay")
+    add("--own-models", type=Path, help="JSON file: rows as in [[local.own_models]] of onereel.toml")
     add("--memory-bytes", type=int, help="memory for the weights of all loaded models; None is no bound")
     add("--models-dir", type=Path, default=data_dir / "models", help="where the folders of weights lie")
     add("--work-dir", type=Path, help="where uploads and finished files lie; None is a temporary folder")
-    add(
-        "--token-file",
-        type=Path,
-        help="file with the bearer token of callers, instead of ONEREEL_WORKER_TOKEN",
-    )
     add("--parent-pid", type=int, help="end when this process ends")
-    add(
-        "--features",
-        help="names, with commas, of docs/local-backend.md; None is what was measured on the device",
-    )
-    add("--batch", type=int, default=1, help="videos that are alike made in one call at most")
+    add("--features", help="names, with commas, of docs/local-backend.md; None: the measured ones")
+    add("--batch", type=int, default=1, help="how many videos that are alike are made in one call at most")
     add("--threads", type=int, default=1, help="CPU threads of the model")
     add("--keep-seconds", type=float, default=_KEEP_SECONDS, help="how long finished files are kept")
     add("--drain-seconds", type=float, default=0, help="how long running jobs may go on after SIGTERM")
     return parser.parse_args()
 
 
-def _token(options: argparse.Namespace) -> str:
-    """The bearer token of callers: that of the file, else of the variable. Exits where one is needed and missing."""
-    token = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
-    if options.token_file is not None:
-        try:
-            token = options.token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            sys.exit(f"--token-file: {options.token_file} cannot be read: {reason}.")
-        if not token:
-            sys.exit(f"--token-file: {options.token_file} is empty.")
-    if not token and options.host not in {"127.0.0.1", "::1", "localhost"}:
-        sys.exit(
-            "Give --token-file or ONEREEL_WORKER_TOKEN: without a token the worker listens on loopback only."
-        )
+def _token(file: Path | None) -> str:
+    """What callers have to bear: the file's first line, else ONEREEL_WORKER_TOKEN."""
+    given = os.environ.pop("ONEREEL_WORKER_TOKEN", "")
+    if file is None:
+        return given
+    try:
+        token = file.read_text().strip()
+    except OSError as error:
+        sys.exit(f"--token-file {file} cannot be read: {error.strerror}.")
+    if not token or len(token.split()) != 1:
+        sys.exit(f"--token-file {file} must hold the token, and nothing else.")
     return token
 
 

@@ -84,7 +84,7 @@ def _equals(ctx: JobContext, job: Job, there: list[Route]) -> Choice:
     left_ms = job.rows.video.created_at + hold_ms - ctx.clock.now_ms()
     if loaded and len(loaded) < len(equals) and left_ms > 0:
         return Choice(tuple(loaded), hold_ms=left_ms)
-    return Choice((*loaded, *(route for route in equals if route not in loaded)))
+    return Choice((*loaded, *(route for route in equals if not is_loaded(ctx, route))))
 
 
 def _is_equal(route: Route, first: Route) -> bool:

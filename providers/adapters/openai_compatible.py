@@ -30,7 +30,7 @@ from providers.openai_dialects import dialect_of
 
 PROVIDER: Final = "openai_compatible"
 
-_MODEL_STATES: Final = frozenset(get_args(ModelState))
+_MODEL_STATES: Final[Mapping[str, ModelState]] = {state: state for state in get_args(ModelState)}
 _LISTED_PAGES: Final = 20
 _SOURCES: Final = frozenset({MediaRole.SOURCE, MediaRole.EXTEND_FROM})
 
@@ -160,7 +160,7 @@ class LocalWorker(OpenAICompatible):
         """Each model that the worker serves, and whether its weights are there."""
         listed = (await self._http.request("GET", "/models", timeout=5)).object().get("data")
         rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
-        return {str(row.get("id")): row["state"] for row in rows if row.get("state") in _MODEL_STATES}
+        return {str(row.get("id")): _MODEL_STATES.get(str(row.get("state")), "present") for row in rows}
 
     def _fields(self, request: VideoRequest) -> dict[str, Any]:
         return {**super()._fields(request), "attempt_id": request.attempt_id}

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from argparse import Namespace
 from pathlib import Path
 
 import httpx
@@ -58,11 +57,15 @@ def test_the_token_is_read_from_its_file_which_must_hold_one(
     path.write_text("from-the-file\n")
     empty.write_text(" \n")
     monkeypatch.setenv("ONEREEL_WORKER_TOKEN", "from-the-variable")
-    assert _token(Namespace(host="0.0.0.0", token_file=path)) == "from-the-file"
+    assert _token(path) == "from-the-file"
     assert "ONEREEL_WORKER_TOKEN" not in os.environ
-    for wrong, said in ((empty, "is empty"), (tmp_path / "none", "No such file"), (tmp_path, "directory")):
+    for wrong, said in (
+        (empty, "must hold the token"),
+        (tmp_path / "none", "No such file"),
+        (tmp_path, "directory"),
+    ):
         with pytest.raises(SystemExit, match=said):
-            _token(Namespace(host="127.0.0.1", token_file=wrong))
+            _token(wrong)
 
 
 def test_it_answers_while_it_loads_and_ends_tidily_on_sigterm(models_dir: Path, tmp_path: Path) -> None:

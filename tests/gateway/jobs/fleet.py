@@ -69,7 +69,7 @@ class Fleet:
     def __init__(self, workers: Sequence[Worker], port: int) -> None:
         self.workers = workers
         self.addresses = [worker.address for worker in workers]
-        self.upstream = fleet_upstream(port)
+        self.upstream = fleet_upstream(port, max_concurrent=1)
 
     async def resolve(self, host: str, _port: int) -> Sequence[str]:
         """Answer as DNS would."""
