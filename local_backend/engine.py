@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ class Engine:
         made = self._making(order)
         shape = made.shape(len(orders))
         while True:
-            rung = self._memory.rung(order.preset.id, shape, self._library.weight(order.preset.id))
+            if len(orders) > 1 and not self._fits_as_one(order, shape):
+                return [clip for each in orders for clip in self.make([each], report)]
+            rung = self._rung(order, shape)
             tried: Shape = NOTHING
             try:
                 report.stage("load")
@@ -100,8 +103,7 @@ class Engine:
     def refusal(self, order: Order) -> str | None:
         """Why the order cannot be made, known before it is tried; None where it may. Callable from any thread."""
         try:
-            shape = self._making(order).shape()
-            self._memory.rung(order.preset.id, shape, self._library.weight(order.preset.id))
+            self._rung(order, self._making(order).shape())
         except OutOfMemory as error:
             return str(error)
         return None
@@ -118,8 +120,7 @@ class Engine:
     def runtime(self, order: Order) -> dict[str, Any]:
         """How the order's video is made here: what its maker may want to know."""
         chosen = self._speed.of(order)
-        shape = self._making(order).shape()
-        rung = self._memory.rung(order.preset.id, shape, self._library.weight(order.preset.id))
+        rung = self._rung(order, self._making(order).shape())
         return {
             "device": self._device,
             "quality": chosen.quality,
@@ -157,6 +158,16 @@ class Engine:
         if self._device.startswith("cuda"):
             facts["peak_device_memory_bytes"] = torch.cuda.max_memory_reserved()
         return facts
+
+    def _rung(self, order: Order, shape: Shape) -> Rung:
+        return self._memory.rung(order.preset.id, shape, self._library.weight(order.preset.id))
+
+    def _fits_as_one(self, order: Order, shape: Shape) -> bool:
+        """Whether several are held as one alone would be: making them one by one is quicker than offloading."""
+        try:
+            return self._rung(order, shape) <= self._rung(order, replace(shape, clips=1))
+        except OutOfMemory:
+            return False
 
     def _making(self, order: Order) -> Making:
         return making(order, FAMILIES[order.preset.weights.family])

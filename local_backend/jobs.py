@@ -31,7 +31,8 @@ _LOG = logging.getLogger("local_backend")
 _MAX_WAITING: Final = 64
 _MAX_FINISHED: Final = 128
 _STUCK_SECONDS: Final = 120
-_LOAD_SECONDS: Final = 600
+_SLOW_SECONDS: Final = 600  # a decoder, and a first step, which may be compiled, say nothing for long
+_LOAD_SECONDS: Final = 1800
 _WATCH_SECONDS: Final = 1
 
 
@@ -221,9 +222,10 @@ class Jobs:
         return batch
 
     def _make(self, batch: list[Job], engine: Makes) -> None:
-        work = Work(batch[0].order.preset.id, *engine.work(batch[0].order))
+        model = batch[0].order.preset.id
+        work = Work(model, *engine.work(batch[0].order))
         for job in batch:
-            job.course = Course(self._pace.expected(work))
+            job.course = Course(self._pace.expected(work, loaded=model in engine.loaded))
         began = time.monotonic()
         clips: list[Clip] = []
         with self._holding(batch), self._told(batch):
@@ -306,11 +308,20 @@ class Jobs:
             if engine is None:
                 stuck = now - self._started > _LOAD_SECONDS
             else:
-                allowed = max(_STUCK_SECONDS, 10 * engine.slowest_step)
-                stuck = any(now - job.heard > allowed for job in list(self._active))
+                slowest = engine.slowest_step
+                stuck = any(now - job.heard > _patience(job, slowest) for job in list(self._active))
             if stuck:
                 _LOG.error("no progress: the worker ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _patience(job: Job, slowest_step: float) -> float:
+    """Seconds without a sign of life after which a job counts as stuck."""
+    if job.stage_name == "load":
+        return _LOAD_SECONDS
+    usual = max(_STUCK_SECONDS, 10 * slowest_step)
+    silent = job.stage_name == "decode" or (job.stage_name == "denoise" and job.step_done == 0)
+    return max(usual, _SLOW_SECONDS) if silent else usual
 
 
 def _adopted(order: Order, folder: Path) -> Order:

@@ -24,13 +24,20 @@ class Pace:
     """The last measured seconds of each stage, by model and work."""
 
     _known: dict[Work, dict[str, float]] = field(default_factory=dict)
+    _loads: dict[str, float] = field(default_factory=dict)
 
     def note(self, work: Work, seconds: Mapping[str, float]) -> None:
-        """A video was made; a model that was loaded already tells nothing about loading."""
+        """A video was made. A model that was loaded already tells nothing about loading: the longest time counts."""
         self._known[work] = dict(seconds)
+        self._loads[work.model] = max(self._loads.get(work.model, 0.0), seconds.get("load", 0.0))
 
-    def expected(self, work: Work) -> Mapping[str, float] | None:
+    def expected(self, work: Work, *, loaded: bool) -> Mapping[str, float] | None:
         """Seconds of each stage: measured for the same work, or scaled from other work of that model; else None."""
+        stages = self._stages(work)
+        load = 0.0 if loaded else self._loads.get(work.model, 0.0)
+        return None if stages is None else {**stages, "load": load}
+
+    def _stages(self, work: Work) -> Mapping[str, float] | None:
         exact = self._known.get(work)
         if exact is not None:
             return exact

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,17 @@ def test_other_models_make_room_before_a_rung_is_given_up(models_dir: Path) -> N
     assert set(tried) == {Rung.PLAIN}
     assert engine.loaded == ["onereel/tiny-random"]
     assert engine.measured()["evictions"] == 1
+
+
+def test_a_batch_that_does_not_fit_is_made_one_by_one(models_dir: Path) -> None:
+    engine = fresh(models_dir)
+    pair = [replace(order(), width=48, height=144), replace(order(seed=8), width=48, height=144)]
+    alone = [made(engine, each) for each in pair]
+    with starved(engine, 1) as tried:
+        together = engine.make(pair, Notes())
+    assert [clip.frames.tobytes() for clip in together] == alone
+    assert set(tried) == {Rung.PLAIN}
+    assert engine.out_of_memory == 1
+    with starved(engine, 0) as tried:
+        engine.make(pair, Notes())
+    assert len(tried) == 2 * 2 * 4  # each alone: four steps, each with and without the prompt

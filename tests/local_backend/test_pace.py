@@ -7,22 +7,30 @@ MEASURED = {"load": 0.0, "encode": 1.0, "denoise": 10.0, "decode": 4.0, "mux": 5
 
 def test_the_same_work_takes_as_long_as_before() -> None:
     pace, work = Pace(), Work("a", 1000, 10)
-    assert pace.expected(work) is None
+    assert pace.expected(work, loaded=True) is None
     pace.note(work, MEASURED)
-    assert pace.expected(work) == MEASURED
-    assert pace.expected(Work("b", 1000, 10)) is None
+    assert pace.expected(work, loaded=True) == MEASURED
+    assert pace.expected(Work("b", 1000, 10), loaded=True) is None
 
 
 def test_other_work_of_the_same_model_is_scaled() -> None:
     pace = Pace()
     pace.note(Work("a", 1000, 10), MEASURED)
-    assert pace.expected(Work("a", 2000, 30)) == {
+    assert pace.expected(Work("a", 2000, 30), loaded=True) == {
         "load": 0.0,
         "encode": 1.0,
         "denoise": 60.0,
         "decode": 8.0,
         "mux": 10.0,
     }
+
+
+def test_loading_counts_only_for_a_model_that_is_not_loaded() -> None:
+    pace, work = Pace(), Work("a", 1000, 10)
+    pace.note(work, {**MEASURED, "load": 30.0})
+    pace.note(work, MEASURED)
+    assert (pace.expected(work, loaded=False) or {})["load"] == 30.0
+    assert (pace.expected(work, loaded=True) or {})["load"] == 0.0
 
 
 def test_progress_is_the_share_of_the_time() -> None:
