@@ -46,8 +46,8 @@ async def test_a_video_is_made_stored_and_captured(db: Database, tmp_path: Path,
         stored = await made.ctx.storage.head(video.content_key)
         assert stored is not None
         assert stored.size == video.content_bytes
-        assert list((tmp_path / "work").iterdir()) == []
         await made.check()
+    assert list((tmp_path / "work").iterdir()) == []
     sent = next(r for r in fake.requests("POST") if r["path"] == "/v1/videos")
     assert sent["fields"]["model"] == "fast-1"
     assert sent["fields"]["seconds"] == "4"
