@@ -73,15 +73,15 @@ def finish_of(settings: Provenance, text: str, route: Route, request: StoredRequ
 async def finish_file(ctx: JobContext, job: Job, route: Route, fetched: Finished, finish: Finish) -> Finished:
     """Mark and sign beside the file. NotMarked, NotSigned; SigningError where the video has to wait for us."""
     path, facts = fetched.path, fetched.facts
-    made = Finished(path, facts)
+    made, invisibly = Finished(path, facts), False
     if finish.marks:
         made.path = path.with_suffix(".marked")
-        made.facts = await _mark(ctx, job, fetched, made.path, finish)
+        made.facts, invisibly = await _mark(ctx, job, fetched, made.path, finish)
     original = fetched if finish.marks and finish.signs and facts.has_claim else None
     state: Literal["signed", "upstream", "none"] = "none"
     if original is not None or (finish.claims and not made.facts.has_claim and _can_carry(made.facts)):
         signed = path.with_suffix(".signed")
-        claim = _claim(ctx, job, route, finish, has_parent=original is not None)
+        claim = _claim(ctx, job, route, finish, invisibly=invisibly, has_parent=original is not None)
         await _sign(ctx, job, made, signed, claim, original=original)
         made.path, state = signed, "signed"
     elif made.facts.has_claim:
@@ -89,7 +89,7 @@ async def finish_file(ctx: JobContext, job: Job, route: Route, fetched: Finished
     made.provenance = {
         "c2pa": state,
         "visible_mark": finish.text is not None,
-        "invisible_mark": finish.invisible is not None,
+        "invisible_mark": invisibly,
     }
     return made
 
@@ -98,10 +98,12 @@ def _can_carry(facts: MediaFacts) -> bool:
     return facts.media_type in SIGNED_TYPES
 
 
-async def _mark(ctx: JobContext, job: Job, fetched: Finished, marked: Path, finish: Finish) -> MediaFacts:
-    """Put the marks on it; what `marked` is. NotMarked."""
+async def _mark(
+    ctx: JobContext, job: Job, fetched: Finished, marked: Path, finish: Finish
+) -> tuple[MediaFacts, bool]:
+    """Put the marks on it; what `marked` is, and whether it is invisibly marked. NotMarked."""
     try:
-        await ctx.media.mark(
+        invisibly = await ctx.media.mark(
             fetched.path,
             marked,
             facts=fetched.facts,
@@ -109,12 +111,14 @@ async def _mark(ctx: JobContext, job: Job, fetched: Finished, marked: Path, fini
             invisible=finish.invisible,
             payload=payload_of(job.video_id),
         )
-        return await ctx.media.probe(marked, verify=False)
+        return await ctx.media.probe(marked, verify=False), invisibly
     except MediaError as error:
         raise NotMarked(str(error)) from error
 
 
-def _claim(ctx: JobContext, job: Job, route: Route, finish: Finish, *, has_parent: bool) -> Claim:
+def _claim(
+    ctx: JobContext, job: Job, route: Route, finish: Finish, *, invisibly: bool, has_parent: bool
+) -> Claim:
     return Claim(
         job.video_id,
         route.spec.id,
@@ -122,7 +126,7 @@ def _claim(ctx: JobContext, job: Job, route: Route, finish: Finish, *, has_paren
         ctx.clock.now_ms(),
         has_parent=has_parent,
         visible_mark=finish.text is not None,
-        invisible_mark=finish.invisible is not None,
+        invisible_mark=invisibly,
     )
 
 

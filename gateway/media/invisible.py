@@ -2,7 +2,8 @@
 
 `provenance.invisible = "package.module:factory"` names one that is installed beside onereel. The media worker calls
 `factory(payload, (width, height))` once for a video (the payload is eight bytes: the first sixteen digits of its id) and
-what that returns for every frame, with the brightness as an array of (height, width) to change in place.
+what that returns for every frame, with the brightness as an array of (height, width) to change in place. It may return
+None for pictures that can carry no mark: then the video says that it has none.
 """
 
 from collections.abc import Callable
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 Embed = Callable[[NDArray[np.uint8]], None]
 """Marks one picture in place: brightness, (height, width)."""
 
-MarkOfSize = Callable[[tuple[int, int]], Embed]
-"""Makes an `Embed` for pictures of (width, height)."""
+MarkOfSize = Callable[[tuple[int, int]], Embed | None]
+"""Makes an `Embed` for pictures of (width, height); None where it can put no mark on them."""
 
 
 class PlugInError(OSError):

@@ -55,8 +55,8 @@ class Marks:
     invisible: MarkOfSize | None = None
 
 
-def mark(path: Path, out: Path, marks: Marks, bounds: Bounds, tick: Tick) -> None:
-    """Write `out`: an MP4 of the same frames at the same times, marked.
+def mark(path: Path, out: Path, marks: Marks, bounds: Bounds, tick: Tick) -> bool:
+    """Write `out`: an MP4 of the same frames at the same times, marked; whether it carries an invisible mark.
 
     The size is the same, but even (H.264's colour needs that: an edge is repeated once) and as shown (a rotation is
     carried out). MediaError for a file that cannot be marked, OSError where the disk is at fault; then no `out` stays.
@@ -69,6 +69,7 @@ def mark(path: Path, out: Path, marks: Marks, bounds: Bounds, tick: Tick) -> Non
             with _Writer(out, source, stream, canvas) as writer:
                 _run(source, stream, writer, tick)
                 writer.check(frames)
+            return canvas.marks_invisibly
     except BaseException:
         out.unlink(missing_ok=True)
         raise
@@ -108,6 +109,11 @@ class _Canvas:
         self._stamp: Stamp | None = None if marks.text is None else draw(marks.text, shown)
         self._embed = None if marks.invisible is None else marks.invisible(self.size)
         self.first = self._planar(first)
+
+    @property
+    def marks_invisibly(self) -> bool:
+        """Whether there is a mark that nobody sees."""
+        return self._embed is not None
 
     def paint(self, frame: Any) -> Any:
         """The picture of one frame as it is encoded."""

@@ -81,9 +81,9 @@ class MediaTools:
         text: str | None = None,
         invisible: str | None = None,
         payload: bytes = b"",
-    ) -> None:
+    ) -> bool:
         """Write an MP4 of the video with `text` in its lower right corner, and marked with `payload` by the plug-in
-        `invisible`; `facts` as probed.
+        `invisible`; whether it is invisibly marked, which some pictures cannot be. `facts` as probed.
 
         MediaError when it cannot be marked, OSError when `out` cannot be written. What is left of `out` after an
         error or a cancellation is the caller's to remove: nobody writes to it any more.
@@ -96,9 +96,10 @@ class MediaTools:
             "output_bytes": self._output_bytes,
         }
         async with self._marks:
-            await self._run(
+            invisibly = await self._run(
                 "mark", seconds, **arguments, text=text, invisible=invisible, payload=payload.hex()
             )
+        return bool(invisibly)
 
     async def sign(
         self,

@@ -38,16 +38,16 @@ class Reading:
     votes: NDArray[np.float64]
 
 
-def factory(payload: bytes, size: tuple[int, int]) -> Embed:
-    """Mark pictures of (width, height) with eight bytes; a picture below 256x144 is left as it is."""
+def factory(payload: bytes, size: tuple[int, int]) -> Embed | None:
+    """Mark pictures of (width, height) with eight bytes; None below 256x144, where they find no place."""
     bits = bits_of(payload)
     places = _Places(size)
+    if not places.enough:
+        return None
     shift = np.where(bits, _STEP / 2, 0).astype(np.float32)
     targets = [places.offsets[n] + shift[places.bits[n]] for n in range(len(_WAVES))]
 
     def embed(luma: NDArray[np.uint8]) -> None:
-        if not places.enough:
-            return
         blocks = places.blocks(luma)
         for wave, target in zip(places.waves, targets, strict=True):
             found = _strength(blocks, wave)

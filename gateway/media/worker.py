@@ -80,7 +80,7 @@ def _spritesheet(task: dict[str, Any], bounds: Bounds) -> None:
     spritesheet(Path(task["path"]), Path(task["out"]), bounds)
 
 
-def _mark(task: dict[str, Any], bounds: Bounds) -> None:
+def _mark(task: dict[str, Any], bounds: Bounds) -> bool:
     parent = os.getppid()
 
     def stop_alone() -> None:
@@ -89,7 +89,7 @@ def _mark(task: dict[str, Any], bounds: Bounds) -> None:
 
     plug_in, payload = task["invisible"], bytes.fromhex(task["payload"])
     marks = Marks(task["text"], None if plug_in is None else load(plug_in, payload))
-    mark(Path(task["path"]), Path(task["out"]), marks, bounds, stop_alone)
+    return mark(Path(task["path"]), Path(task["out"]), marks, bounds, stop_alone)
 
 
 def _sign(task: dict[str, Any], _bounds: Bounds) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gateway.media.pool import MediaTools
 from gateway.media.qim import BITS, bits_of, factory, pictures_of, read
+from gateway.settings import Limits
 
 PAYLOAD = bytes.fromhex("019abcdef0123456")
 Pictures = list[NDArray[np.uint8]]
@@ -29,6 +31,7 @@ def moving(count: int = 24, size: tuple[int, int] = (1280, 720)) -> Pictures:
 def marked(pictures: Pictures) -> Pictures:
     copies = [picture.copy() for picture in pictures]
     embed = factory(PAYLOAD, (copies[0].shape[1], copies[0].shape[0]))
+    assert embed is not None
     for copy in copies:
         embed(copy)
     return copies
@@ -68,6 +71,13 @@ def test_none_is_found_where_none_is(tmp_path: Path) -> None:
     assert len(reading.votes) == BITS
 
 
-def test_a_tiny_picture_is_left_alone() -> None:
-    small = moving(1, (128, 96))
-    assert np.array_equal(marked(small)[0], small[0])
+async def test_a_picture_too_small_for_it_is_not_said_to_carry_it(tmp_path: Path) -> None:
+    tools = MediaTools(Limits())
+    for size, carries in (((320, 180), True), ((160, 96), False)):
+        path, out = encoded(moving(4, size), tmp_path / f"{size[0]}.mp4", 20), tmp_path / "out.mp4"
+        facts = await tools.probe(path)
+        found = await tools.mark(
+            path, out, facts=facts, invisible="gateway.media.qim:factory", payload=PAYLOAD
+        )
+        assert found is carries
+    await tools.close()

@@ -50,7 +50,7 @@ CASES = {
     "wan2.2-a14b": Case("wan", (TEXT,), 5),
     "ltx": Case("ltx", (TEXT, FIRST, LAST, EDIT, CONTINUE), 9),
     "ltx-0.9.7": Case("ltx", (TEXT, EDIT), 9),
-    "ltx2": Case("ltx2", (TEXT, FIRST, LAST, EDIT, CONTINUE), 9, sound=True, steps=2, area=64 * 128),
+    "ltx2": Case("ltx2", (TEXT, LAST, EDIT, CONTINUE), 9, sound=True, steps=2, area=64 * 128),
     "hunyuan1.5": Case("hunyuan_video", (TEXT,), 5),
     "hunyuan1.5-i2v": Case("hunyuan_video", (FIRST, EXTEND), 5),
     "cogvideox": Case("cogvideox", (TEXT, EDIT), 5),
