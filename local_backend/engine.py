@@ -206,11 +206,11 @@ class Engine:
         ]
 
     def _warm_up(self, preset: Preset) -> None:
-        """Two steps at a small shape: shows that the weights run."""
+        """Two steps at a small shape: shows that the weights run. Compiled ones at the usual shape: it is compiled now."""
         rung = self._memory.rung(preset.id, NOTHING, self._library.weight(preset.id))
         model = self._model(preset.id, rung)
         if Task.TEXT in model.tasks:
-            _small(model, 2)
+            _small(model, 2, at_native_size=self._speed.is_compiled(preset.id))
 
     def _model(self, name: str, rung: Rung) -> Loaded:
         """The model, loaded and made ready for what makes it faster."""
@@ -234,14 +234,20 @@ def _of_the_weights(weights: Weights, chosen: Chosen) -> dict[str, Any]:
     return given
 
 
-def _small(model: Loaded, steps: int) -> NDArray[np.float32]:
-    """The clip of a fixed prompt and seed at a small shape."""
-    family, pipeline = model.family, model.tasks[Task.TEXT]
+def _small(model: Loaded, steps: int, *, at_native_size: bool = False) -> NDArray[np.float32]:
+    """The clip of a fixed prompt and seed at a small shape, or at that of what a client gets who says nothing of it."""
+    family, pipeline, preset = model.family, model.tasks[Task.TEXT], model.preset
+    width = height = 4 * family.multiple
+    frames = family.frame_step + family.frame_offset
+    if at_native_size:
+        usual = (preset.default_size or preset.sizes[0]).split("x")
+        width, height = family.native_size(int(usual[0]), int(usual[1]), preset.weights)
+        frames = family.frames(preset.seconds[0], preset.weights.rate)
     inputs: dict[str, Any] = dict(family.arguments)
     if family.sized:
-        inputs |= {"width": 4 * family.multiple, "height": 4 * family.multiple}
+        inputs |= {"width": width, "height": height}
     if family.frames_argument is not None:
-        inputs[family.frames_argument] = family.frame_step + family.frame_offset
+        inputs[family.frames_argument] = frames
     generator = torch.Generator("cpu").manual_seed(0)
     output = pipeline(
         prompt="warm-up", num_inference_steps=steps, generator=generator, output_type="np", **inputs

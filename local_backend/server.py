@@ -291,5 +291,6 @@ def _body(job: Job) -> dict[str, Any]:
         "quality": order.quality,
         "runtime": job.runtime,
         "eta_seconds": job.eta_seconds,
+        "stage_seconds": {name: round(seconds, 3) for name, seconds in job.stage_seconds.copy().items()},
         "usage": None if job.device_seconds is None else {"gpu_seconds": f"{job.device_seconds:.3f}"},
     }

@@ -97,6 +97,10 @@ class Speed:
         shift = few.shift if few is not None and "distilled" in names else None
         return Chosen("fast" if lossy else "exact", steps, guidance, tuple(names), shift)
 
+    def is_compiled(self, model: str) -> bool:
+        """Whether its blocks are compiled, for each shape anew."""
+        return model in self._compiled
+
     @property
     def codec(self) -> str:
         """The GPU's encoder where it is asked for."""

@@ -16,7 +16,7 @@ from providers.testing import FakeUpstream
 from tests.server import MODEL, Server
 
 PHASES: Final = "coverage,fuzzing,stateful"
-EXAMPLES: Final = 4
+EXAMPLES: Final = 2
 # Valid values may still name what is not there; Litestar's own OPTIONS answers name too few methods.
 NOT_CHECKED: Final = "positive_data_acceptance,allow_header_conformance"
 SECONDS: Final = 300

@@ -38,7 +38,7 @@ class Case:
     rate: int = 4
     sound: bool = False
     steps: int = 3
-    area: int = 64 * 64
+    area: int = 48 * 48
 
 
 CASES = {
@@ -48,18 +48,18 @@ CASES = {
     "wan2.1-vace": Case("wan_vace", (TEXT, FIRST, LAST, CONTINUE, REFERENCE), 5),
     "wan2.2-5b": Case("wan", (TEXT, FIRST, EDIT, EXTEND), 5),
     "wan2.2-a14b": Case("wan", (TEXT,), 5),
-    "ltx": Case("ltx", (TEXT, FIRST, LAST, EDIT, CONTINUE), 9),
-    "ltx-0.9.7": Case("ltx", (TEXT, EDIT), 9),
-    "ltx2": Case("ltx2", (TEXT, LAST, EDIT, CONTINUE), 9, sound=True, steps=2, area=64 * 128),
+    "ltx": Case("ltx", (TEXT, FIRST, LAST, EDIT, CONTINUE), 9, area=64 * 64),
+    "ltx-0.9.7": Case("ltx", (TEXT, EDIT), 9, area=64 * 64),
+    "ltx2": Case("ltx2", (TEXT, LAST, CONTINUE), 9, sound=True, steps=2, area=64 * 128),
     "hunyuan1.5": Case("hunyuan_video", (TEXT,), 5),
-    "hunyuan1.5-i2v": Case("hunyuan_video", (FIRST, EXTEND), 5),
+    "hunyuan1.5-i2v": Case("hunyuan_video", (FIRST, EXTEND), 5, area=64 * 64),
     "cogvideox": Case("cogvideox", (TEXT, EDIT), 5),
     "cogvideox-i2v": Case("cogvideox", (FIRST, EXTEND), 5),
-    "mochi": Case("mochi", (TEXT,), 7),
+    "mochi": Case("mochi", (TEXT,), 7, area=32 * 32),
     "skyreels-v2": Case("skyreels", (TEXT, FIRST, LAST, CONTINUE), 5),
     "kandinsky5": Case("kandinsky", (TEXT,), 5),
     "kandinsky5-i2v": Case("kandinsky", (FIRST, EXTEND), 25, rate=24),
-    "sana": Case("sana_video", (TEXT, FIRST, EXTEND), 5),
+    "sana": Case("sana_video", (TEXT, FIRST, EXTEND), 5, area=64 * 64),
 }
 
 
