@@ -1,4 +1,4 @@
-"""CogVideoX and 1.5: 4k + 1 frames; text and video to video on one set of weights, images on another."""
+"""CogVideoX and 1.5: 8k + 1 frames (others come out as another number); text and video to video on one set of weights, images on another."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ FAMILY = Family(
     name="cogvideox",
     classes=frozenset({"CogVideoXPipeline", "CogVideoXImageToVideoPipeline"}),
     tasks=_tasks,
-    frame_step=4,
+    frame_step=8,
     frame_offset=1,
     multiple=16,
 )

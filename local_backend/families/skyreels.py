@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from local_backend.errors import MediaError
 from local_backend.families.family import Conditions, Family, Task
 from local_backend.families.same_weights import on_the_same_weights
 
@@ -24,6 +25,8 @@ def _tasks(pipeline: Any) -> Mapping[Task, Any]:
 
 
 def _conditions(_pipeline: Any, given: Conditions) -> dict[str, Any]:
+    if given.last is not None and given.frames > _PART:
+        raise MediaError("A last frame goes with a video of one part only: ask for a shorter one.")
     arguments: dict[str, Any] = {"base_num_frames": min(_PART, given.frames)}
     if given.frames > _PART or given.clip:
         arguments["overlap_history"] = _OVERLAP

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from local_backend import frames
 from local_backend.clip import Clip
 from local_backend.engine import Engine
-from local_backend.errors import Cancelled
+from local_backend.errors import Cancelled, MediaError
 from local_backend.families import FAMILIES
 from local_backend.folders import folder_of
 from local_backend.order import Order, read_order
@@ -53,8 +54,8 @@ CASES = {
     "ltx2": Case("ltx2", (TEXT, LAST, CONTINUE), 9, sound=True, steps=2, area=64 * 128),
     "hunyuan1.5": Case("hunyuan_video", (TEXT,), 5),
     "hunyuan1.5-i2v": Case("hunyuan_video", (FIRST, EXTEND), 5, area=64 * 64),
-    "cogvideox": Case("cogvideox", (TEXT, EDIT), 5),
-    "cogvideox-i2v": Case("cogvideox", (FIRST, EXTEND), 5),
+    "cogvideox": Case("cogvideox", (TEXT, EDIT), 9),
+    "cogvideox-i2v": Case("cogvideox", (FIRST, EXTEND), 9),
     "mochi": Case("mochi", (TEXT,), 7, area=32 * 32),
     "skyreels-v2": Case("skyreels", (TEXT, FIRST, LAST, CONTINUE), 5),
     "kandinsky5": Case("kandinsky", (TEXT,), 5),
@@ -226,6 +227,19 @@ def test_a_distilled_models_timesteps_and_a_second_experts_guidance_are_used(
         assert np.array_equal(
             one(engine, other).frames, one(engine, replace(plain, steps=2, guidance=6.0)).frames
         )
+
+
+def test_a_last_frame_of_a_video_in_several_parts_is_refused_with_the_reason(
+    tiny_engine: Callable[[str], Engine], image: Path
+) -> None:
+    media = {MediaRole.FIRST_FRAME: (image,), MediaRole.LAST_FRAME: (image,)}
+    short = order("skyreels-v2", media=media)
+    fast = short.preset.weights.model_copy(
+        update={"rate": Decimal(100)}
+    )  # a second has more frames than a part
+    long = replace(short, preset=short.preset.model_copy(update={"weights": fast}))
+    with pytest.raises(MediaError, match="ask for a shorter one"):
+        one(tiny_engine("skyreels-v2"), long)
 
 
 def test_sound_is_as_long_as_the_clip_and_left_out_where_it_is_not_wanted(
