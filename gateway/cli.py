@@ -97,18 +97,12 @@ def generate(  # noqa: PLR0917  (one option each)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(arguments: tuple[str, ...]) -> None:
     """Run the bundled diffusion worker by itself, as [local] says; options (--help lists them) come over that."""
-    import os
-    import sys
-    from importlib.util import find_spec
-
+    from gateway.cli_terminal import become_local
     from gateway.local_worker import worker_options
 
     settings = load_settings()
-    python = settings.local.python or sys.executable
-    if settings.local.python is None and find_spec("torch") is None:
-        raise CommandError("The worker needs the extra 'local': pip install 'onereel[local]'")
-    command = [python, "-m", "local_backend", *worker_options(settings.local, settings.data_dir), *arguments]
-    os.execv(python, command)  # noqa: S606  (no shell is wanted)
+    options = worker_options(settings.local, settings.data_dir)
+    become_local(settings, "local_backend", [*options, *arguments])
 
 
 @main.group()
