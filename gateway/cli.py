@@ -55,9 +55,16 @@ def main() -> None:
 @main.command()
 @click.option("--host", help="Address to listen on (ONEREEL_HOST, 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any free one (ONEREEL_PORT, 8080).")
-def serve(host: str | None, port: int | None) -> None:
+@click.option("--roles", help="What it does: api, jobs or both (ONEREEL_ROLES, api,jobs).")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Processes behind the port; needs PostgreSQL (ONEREEL_WORKERS, 1).",
+)
+def serve(host: str | None, port: int | None, roles: str | None, workers: int | None) -> None:
     """Run the server: API, jobs and, where installed, the local worker."""
-    settings = load_settings(host=host, port=port)
+    chosen = [each.strip() for each in roles.split(",")] if roles is not None else None
+    settings = load_settings(host=host, port=port, roles=chosen, workers=workers)
     from gateway.cli_serve import serve as run_server
 
     run_server(settings)

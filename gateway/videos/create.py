@@ -128,7 +128,7 @@ class Creation:
             if isinstance(error, OverBudget):
                 await self._db.write(partial(tell_exhausted, error, new.created_at))
             raise
-        self._hints.jobs.set()
+        self._hints.jobs_due()
         if earlier is None:
             return new.answer
         await self._discard(ids, plan)
