@@ -165,7 +165,8 @@ def _alike(queue: deque[Work], most: int) -> list[Work]:
     first = queue.popleft()
     if first.handler is None:
         return [first]
-    group, others = [first], []
+    group: list[Work] = [first]
+    others: list[Work] = []
     while queue and len(group) + len(others) < most:
         work = queue.popleft()
         (group if work.handler == first.handler else others).append(work)
