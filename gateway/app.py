@@ -62,6 +62,7 @@ from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
+from gateway.videos.following import Following
 from gateway.videos.input_links import InputLinks
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
@@ -218,8 +219,11 @@ def _build(
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
-    beside: list[Runs] = [presence, watch, workers, *([bus] if bus else ())]
-    active = (*beside, *(background if "jobs" in settings.roles else ()))
+    active = (
+        *(presence, watch, workers, *([bus] if bus else ())),
+        *([Following(db, hints, services.keys)] if "api" in settings.roles else ()),
+        *(background if "jobs" in settings.roles else ()),
+    )
     closing = (db.close, door.close, media.close, account.close)
     return Process(
         services, closing, active, readiness, Figures(db, clock, metrics), watch.refresh, Stopping(hints)

@@ -116,10 +116,6 @@ class VideoService:
             raise _not_found(video_id)
         return found
 
-    async def version(self, principal: Principal, video_id: str) -> int | None:
-        """Read only the version, None once the video is deleted."""
-        return await self._db.read(lambda conn: lists.version_of(conn, principal.project_id, video_id))
-
     async def attempts(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Read where a video was sent, and how that went; the operator is told more."""
         _check_id(video_id)
