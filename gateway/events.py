@@ -20,13 +20,14 @@ class News:
 
 
 class Watch:
-    """One who waits for news of a video. `token` is the API key that lets it."""
+    """One who waits for news of a video, beyond the `version` it has. `token` is the API key that lets it."""
 
-    __slots__ = ("_event", "_news", "token")
+    __slots__ = ("_event", "_news", "token", "version")
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, version: int) -> None:
         self.token = token
-        self._news = True
+        self.version = version
+        self._news = False
         self._event = asyncio.Event()
 
     def wake(self, *, news: bool) -> None:
@@ -35,7 +36,7 @@ class Watch:
         self._event.set()
 
     def take(self) -> bool:
-        """Whether something may be new since the last time; true at first."""
+        """Whether something may be new since the last time."""
         self._event.clear()
         news, self._news = self._news, False
         return news
@@ -127,9 +128,9 @@ class Hints:
         self._forget.append(forget)
 
     @asynccontextmanager
-    async def watching(self, video_id: str, token: str) -> AsyncIterator[Watch]:
+    async def watching(self, video_id: str, token: str, version: int) -> AsyncIterator[Watch]:
         """Wake the watch whenever the video changes or the key may have."""
-        watch = Watch(token)
+        watch = Watch(token, version)
         self._watches.setdefault(video_id, set()).add(watch)
         try:
             yield watch

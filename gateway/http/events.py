@@ -64,7 +64,7 @@ class VideoEvents(Controller):
             keys=keys,
             token=token,
         )
-        return Stream(feed.events(seen), media_type="text/event-stream", headers=_HEADERS)
+        return Stream(feed.events(seen, version, video), media_type="text/event-stream", headers=_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +79,23 @@ class _Feed:
     keys: KeyService
     token: str
 
-    async def events(self, seen: int) -> AsyncIterator[str]:
-        """Yield every version after `seen`; ends with the video, or when it is deleted or the key revoked."""
+    async def events(self, seen: int, version: int, video: dict[str, Any]) -> AsyncIterator[str]:
+        """Yield every version after `seen`, this one first; ends with the video, or when it is deleted or the key
+        revoked."""
         spoken = self.clock.monotonic()
-        async with self.hints.watching(self.video_id, self.token) as watch:
+        async with self.hints.watching(self.video_id, self.token, version) as watch:
             while not self.hints.closing and await self._may_listen():
                 if watch.take():
                     try:
                         version, video = await self.videos.retrieve_versioned(self.principal, self.video_id)
                     except NotFound:
                         return
-                    if version > seen:
-                        seen, spoken = version, self.clock.monotonic()
-                        yield event(seen, video)
-                    if video["status"] in _ENDED:
-                        return
+                if version > seen:
+                    seen = watch.version = version
+                    spoken = self.clock.monotonic()
+                    yield event(seen, video)
+                if video["status"] in _ENDED:
+                    return
                 silent = self.clock.monotonic() - spoken
                 if silent >= COMMENT_SECONDS:
                     spoken, silent = self.clock.monotonic(), 0

@@ -33,18 +33,17 @@ class Following(Polling):
         self._db = db
         self._hints = hints
         self._keys = keys
-        self._seen: dict[str, int] = {}
 
     async def once(self) -> bool:
         """Look once at everything that is watched."""
         watched = list(self._hints.watches)
-        found: dict[str, int] = {}
         for first in range(0, len(watched), _BATCH):
             ids = watched[first : first + _BATCH]
-            found |= await self._db.read(lambda conn, ids=ids: _versions(conn, ids))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-        changed = [each for each in watched if found.get(each) != self._seen.get(each)]
-        self._seen = found
-        self._hints.wake(changed)
+            found = await self._db.read(lambda conn, ids=ids: _versions(conn, ids))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            for video_id in ids:
+                for watch in self._hints.watches.get(video_id, ()):
+                    if watch.version != found.get(video_id):
+                        watch.wake(news=True)
         await self._check_keys()
         return False
 
