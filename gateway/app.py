@@ -42,6 +42,7 @@ from gateway.jobs.runner import Runner
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
 from gateway.local_worker import LocalWorker, wanted
+from gateway.logs import configure_logging
 from gateway.media.fetch import MediaFetcher
 from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
@@ -50,7 +51,9 @@ from gateway.retention import Retention
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
-from gateway.telemetry import Metrics, configure_logging
+from gateway.telemetry import Metrics
+from gateway.telemetry_process import LoopLag
+from gateway.tracing import carried, open_tracing
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
 from gateway.upstreams.watch import UpstreamWatch
@@ -113,7 +116,7 @@ def create_app(
     )
     resolve_in_turn(app)
     # Around routing, so that unknown paths and wrong methods get their request id too.
-    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics, services.hints)
+    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics, services.hints, services.tracing)
     return app
 
 
@@ -126,7 +129,8 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
     storage = Storage(settings.resolved_storage_url)
     media = MediaTools(settings.limits, size=settings.media.workers)
     catalogue, hints, metrics = Catalogue(settings, today=clock.today), Hints(), Metrics()
-    door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
+    tracing = open_tracing(settings.tracing, metrics.spans)
+    door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts, traceparent=carried)
     secrets = open_secret_box(settings)
     health = Health(db, clock, settings.routing, metrics)
     watch = UpstreamWatch(db, secrets, catalogue, health, hints)
@@ -152,6 +156,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
             media=media,
             hints=hints,
             upload_dir=upload_dir,
+            metrics=metrics,
         ),
         content=VideoContent(db, storage, media, clock),
         files=FileService(db, storage, media, clock),
@@ -165,6 +170,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
         stripe=StripeService(db, clock, account),
         hints=hints,
         metrics=metrics,
+        tracing=tracing,
         inputs=InputLinks(db, clock, secrets, settings.public_url),
         upstreams=UpstreamService(
             db,
@@ -197,8 +203,18 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
         callback_url=services.callbacks.url,
         input_url=services.inputs.url,
         milestone=milestone,
+        tracing=tracing,
     )
-    outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
+    outbox = Outbox(
+        db,
+        door,
+        clock=clock,
+        secrets=secrets,
+        settings=settings,
+        hints=hints,
+        metrics=metrics,
+        tracing=tracing,
+    )
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
     background: list[Runs] = [
         retention,
@@ -209,14 +225,16 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
-    active = (watch, workers, *(background if settings.jobs.enabled else ()))
-    closing = (db.close, door.close, media.close, account.close)
+    active = (LoopLag(metrics), watch, workers, *(background if settings.jobs.enabled else ()))
+    closing = (tracing.close, db.close, door.close, media.close, account.close)
 
     async def prepare() -> None:
         await watch.refresh()
         await workers.refresh()
 
-    return Process(services, closing, active, readiness, Figures(db, clock, metrics), prepare)
+    return Process(
+        services, closing, active, readiness, Figures(db, clock, metrics, catalogue.upstreams), prepare
+    )
 
 
 def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) -> list[Runs]:

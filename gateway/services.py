@@ -17,6 +17,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.tracing import Tracing
 from gateway.upstreams.service import UpstreamService
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
@@ -52,6 +53,7 @@ class Services:
     stripe: StripeService
     hints: Hints
     metrics: Metrics
+    tracing: Tracing
     inputs: InputLinks
     upstreams: UpstreamService
     upload_dir: Path

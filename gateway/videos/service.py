@@ -16,6 +16,7 @@ from gateway.media.pool import MediaTools
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
 from gateway.storage import Storage
+from gateway.telemetry import Metrics
 from gateway.videos import lists, removal
 from gateway.videos.attempts import attempts_of
 from gateway.videos.characters import Characters
@@ -50,6 +51,7 @@ class VideoService:
         media: MediaTools,
         hints: Hints,
         upload_dir: Path,
+        metrics: Metrics | None = None,
     ) -> None:
         inputs = Inputs(db, clock, settings, storage=storage, media=media, upload_dir=upload_dir)
         self._db = db
@@ -57,7 +59,7 @@ class VideoService:
         self._storage = storage
         self._hints = hints
         self._planner = Planner(catalogue, settings, inputs, Sources(db, inputs))
-        self._creation = Creation(db, clock, inputs, hints)
+        self._creation = Creation(db, clock, inputs, hints, metrics)
         self._characters = Characters(db, clock, storage, inputs)
 
     async def create(self, call: Call, fields: Mapping[str, Any]) -> dict[str, Any]:
