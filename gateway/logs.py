@@ -4,33 +4,31 @@ import logging
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from io import StringIO
 from typing import Any, Final, Literal, TextIO
 
 import structlog
 
 from gateway import tracing
+from gateway.redaction import HIDDEN, is_secret, redacted, scrubbed
 
-_SECRET_WORDS: Final = (
-    "authorization",
-    "api_key",
-    "token",
-    "secret",
-    "password",
-    "credential",
-    "cookie",
-    "prompt",
-)
-
+_RENDERED: Final = ("exc_info", "stack_info")  # by a later processor, which hides by itself
 # Local variables in a traceback would write down prompts and keys.
 _TRACEBACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 
 
 def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Blank values whose name says that they must not be written down."""
-    for name in event:
-        if name != "event" and any(word in name.lower() for word in _SECRET_WORDS):
-            event[name] = "[hidden]"
+    """Take secrets and prompts out of the whole line, the exception on it included."""
+    for name, value in event.items():
+        if name not in _RENDERED:
+            event[name] = HIDDEN if name != "event" and is_secret(name) else redacted(value)
     return event
+
+
+def _plain_traceback(file: TextIO, error: Any) -> None:
+    text = StringIO()
+    structlog.dev.plain_traceback(text, error)
+    file.write(scrubbed(text.getvalue()))
 
 
 def _trace_ids(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -58,15 +56,17 @@ def configure_logging(log_format: Literal["json", "console"], level: str) -> Non
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _trace_ids,
-        _hide_secrets,
     ]
     renderer: list[structlog.types.Processor] = (
-        [structlog.processors.ExceptionRenderer(_TRACEBACK), structlog.processors.JSONRenderer(default=str)]
+        [
+            structlog.processors.ExceptionRenderer(_TRACEBACK),
+            _hide_secrets,
+            structlog.processors.JSONRenderer(default=str),
+        ]
         if log_format == "json"
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+            _hide_secrets,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback),
         ]
     )
     structlog.configure(
