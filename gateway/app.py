@@ -11,6 +11,7 @@ from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
 from gateway.adapters import Adapters
+from gateway.audit.service import AuditService
 from gateway.background import Runs
 from gateway.billing.included import CreditUpkeep
 from gateway.billing.meter_outbox import MeterOutbox
@@ -165,6 +166,7 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
         ),
         billing=BillingService(db, clock, settings),
         usage=UsageService(db, clock),
+        audit=AuditService(db),
         reconciliation=Reconciliation(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url, catalogue=catalogue, adapter=adapters),
         stripe=StripeService(db, clock, account),

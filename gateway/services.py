@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.audit.service import AuditService
 from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
 from gateway.clock import Clock
@@ -48,6 +49,7 @@ class Services:
     webhooks: WebhookService
     billing: BillingService
     usage: UsageService
+    audit: AuditService
     reconciliation: Reconciliation
     callbacks: Callbacks
     stripe: StripeService

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from gateway.audit.notes import Of, caller
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, NotFound
@@ -156,7 +157,17 @@ class VideoService:
     async def delete(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Remove a video: a live one is cancelled, its prompt and bytes go as soon as nothing needs them."""
         _check_id(video_id)
-        deleted = await self._db.write(lambda conn: removal.delete(conn, principal.project_id, video_id))
+        by, organization_id, project_id = caller(principal), principal.organization_id, principal.project_id
+
+        def write(conn: Connection) -> removal.Deleted | None:
+            found = removal.delete(conn, project_id, video_id)
+            if (
+                found is not None and by.operator
+            ):  # that a customer deletes its own is no change of the administration
+                by.note(conn, "video.deleted", video_id, Of(organization_id, project_id))
+            return found
+
+        deleted = await self._db.write(write)
         if deleted is None:
             raise _not_found(video_id)
         self._hints.video_changed([video_id])
