@@ -10,7 +10,7 @@ import pytest
 import structlog
 from pydantic import BaseModel, SecretStr
 
-from gateway.keys.tokens import new_token
+from gateway.keys.tokens import PREFIX, new_token
 from gateway.logs import configure_logging
 from gateway.redaction import HIDDEN, redacted, scrubbed
 from gateway.settings import Tracing
@@ -18,8 +18,10 @@ from gateway.tracing import open_tracing, span
 from gateway.webhooks.signing import new_secret
 from tests.gateway.observability.collector import collector
 
-KEY = new_token()
-WHSEC = new_secret()
+KEY = (
+    PREFIX + "s3cr-3t_" * 5 + "xyz"
+)  # as long as every token; the ids of the tests must be the same everywhere
+WHSEC = "whsec_" + "c2VjcmV0c2VjcmV0" * 2
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 HUNTER = "hunter2hunter2"
 
@@ -87,6 +89,12 @@ def test_a_text_loses_its_secrets(text: str) -> None:
     assert clean(scrubbed(text)), scrubbed(text)
     assert HIDDEN in scrubbed(text)
     assert scrubbed(scrubbed(text)) == scrubbed(text)
+
+
+def test_what_is_really_made_is_known() -> None:
+    assert len(KEY) == len(new_token())
+    for made in (new_token(), new_secret()):
+        assert scrubbed(f"with {made}.") == f"with {HIDDEN}."
 
 
 @pytest.mark.parametrize("text", PLAIN)
