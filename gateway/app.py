@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Final
 
 from litestar import Litestar
+from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
@@ -19,6 +20,7 @@ from gateway.billing.recharge import Recharges
 from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
 from gateway.billing.stripe_account import Account
+from gateway.bus import RedisBus
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
 from gateway.db import Database
@@ -42,12 +44,13 @@ from gateway.jobs.pace import Paces
 from gateway.jobs.runner import Runner
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
-from gateway.local_worker import LocalWorker, wanted
+from gateway.local_worker import LocalWorker, Place, wanted
 from gateway.logs import configure_logging
 from gateway.media.fetch import MediaFetcher
 from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
-from gateway.process import Process
+from gateway.presence import Presence
+from gateway.process import Process, Stopping
 from gateway.retention import Retention
 from gateway.services import Services
 from gateway.settings import Settings
@@ -81,13 +84,15 @@ def create_app(
     clock: Clock | None = None,
     milestone: Milestone | None = None,
     resolve: Resolver = system_addresses,
+    place: Place | None = None,
 ) -> Litestar:
     """Build the application; what runs beside the requests starts and ends with its lifespan.
 
-    `milestone` is called where a crash matters (see `gateway.jobs.context`); `resolve` finds the servers of a fleet.
+    `milestone` is called where a crash matters (see `gateway.jobs.context`); `resolve` finds the servers of a fleet;
+    `place` is where the local worker of several processes is.
     """
     configure_logging(settings.log_format, settings.log_level)
-    process = _build(settings, clock or Clock(), milestone or no_milestone, resolve)
+    process = _build(settings, clock or Clock(), milestone or no_milestone, resolve=resolve, place=place)
     services = process.services
 
     @asynccontextmanager
@@ -97,9 +102,8 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            *CONTROLLERS,
+            *((*CONTROLLERS, *docs_handlers()) if "api" in settings.roles else ()),
             *health_handlers(process.readiness, services.metrics, process.figures),
-            *docs_handlers(),
         ],
         dependencies={
             **provided(services.by_name()),
@@ -114,14 +118,19 @@ def create_app(
         logging_config=None,
         request_max_body_size=settings.limits.json_bytes,
         lifespan=[lifespan],
+        state=State({"stopping": process.stopping}),
     )
     resolve_in_turn(app)
     # Around routing, so that unknown paths and wrong methods get their request id too.
-    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics, services.hints, services.tracing)
+    app.asgi_handler = RequestContext(
+        app.asgi_handler, services.metrics, services.hints, process.stopping, services.tracing
+    )
     return app
 
 
-def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Resolver) -> Process:
+def _build(
+    settings: Settings, clock: Clock, milestone: Milestone, *, resolve: Resolver, place: Place | None
+) -> Process:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upload_dir, work_dir = settings.data_dir / "uploads", settings.data_dir / "work"
     for folder in (upload_dir, work_dir):
@@ -130,6 +139,8 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
     storage = Storage(settings.resolved_storage_url)
     media = MediaTools(settings.limits, size=settings.media.workers)
     catalogue, hints, metrics = Catalogue(settings, today=clock.today), Hints(), Metrics()
+    bus = RedisBus(settings.redis_url, settings.redis_prefix, hints, metrics) if settings.redis_url else None
+    presence = Presence(db, settings.roles, VERSION, metrics)
     tracing = open_tracing(settings.tracing, metrics.spans)
     door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts, traceparent=carried)
     secrets = open_secret_box(settings)
@@ -145,8 +156,8 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
         storage=storage,
         media=media,
         catalogue=catalogue,
-        keys=KeyService(db, clock, settings),
-        limits=RequestLimits(settings),
+        keys=KeyService(db, clock, settings, hints),
+        limits=RequestLimits(settings, bus, presence),
         idempotency=Idempotency(db, clock),
         videos=VideoService(
             db,
@@ -223,20 +234,15 @@ def _build(settings: Settings, clock: Clock, milestone: Milestone, resolve: Reso
         CreditUpkeep(db, clock, settings),
         outbox,
         *_collecting(db, clock, account, metrics),
-        *_local_worker(settings, services),
+        *_local_worker(settings, services, place),
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
-    active = (LoopLag(metrics), watch, workers, *(background if settings.jobs.enabled else ()))
+    beside: list[Runs] = [LoopLag(metrics), presence, watch, workers, *([bus] if bus else ())]
+    active = (*beside, *(background if "jobs" in settings.roles else ()))
     closing = (tracing.close, db.close, door.close, media.close, account.close)
-
-    async def prepare() -> None:
-        await watch.refresh()
-        await workers.refresh()
-
-    return Process(
-        services, closing, active, readiness, Figures(db, clock, metrics, catalogue.upstreams), prepare
-    )
+    figures = Figures(db, clock, metrics, catalogue.upstreams)
+    return Process(services, closing, active, readiness, figures, watch.refresh, Stopping(hints))
 
 
 def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) -> list[Runs]:
@@ -247,10 +253,10 @@ def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) 
     return [MeterOutbox(db, clock, stripe, event_name, metrics), Recharges(db, stripe)]
 
 
-def _local_worker(settings: Settings, services: Services) -> list[Runs]:
-    """Offer the worker's model at once: jobs wait in the queue while it starts."""
-    if not (settings.jobs.enabled and wanted(settings)):
+def _local_worker(settings: Settings, services: Services, place: Place | None) -> list[Runs]:
+    """Offer the worker's models at once: jobs wait in the queue while it starts. It runs beside the jobs."""
+    if not wanted(settings) or (place is None and "jobs" not in settings.roles):
         return []
-    worker = LocalWorker(settings, on_ready=lambda _: services.hints.jobs.set())
+    worker = LocalWorker(settings, place=place, on_ready=lambda _: services.hints.jobs.set())
     services.catalogue.add_upstream(worker.upstream)
     return [worker]

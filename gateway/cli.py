@@ -55,9 +55,16 @@ def main() -> None:
 @main.command()
 @click.option("--host", help="Address to listen on (ONEREEL_HOST, 127.0.0.1).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any free one (ONEREEL_PORT, 8080).")
-def serve(host: str | None, port: int | None) -> None:
+@click.option("--roles", help="What it does: api, jobs or both (ONEREEL_ROLES, api,jobs).")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Processes behind the port; needs PostgreSQL (ONEREEL_WORKERS, 1).",
+)
+def serve(host: str | None, port: int | None, roles: str | None, workers: int | None) -> None:
     """Run the server: API, jobs and, where installed, the local worker."""
-    settings = load_settings(host=host, port=port)
+    chosen = [each.strip() for each in roles.split(",")] if roles is not None else None
+    settings = load_settings(host=host, port=port, roles=chosen, workers=workers)
     from gateway.cli_serve import serve as run_server
 
     run_server(settings)
@@ -97,18 +104,12 @@ def generate(  # noqa: PLR0917  (one option each)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(arguments: tuple[str, ...]) -> None:
     """Run the bundled diffusion worker by itself, as [local] says; options (--help lists them) come over that."""
-    import os
-    import sys
-    from importlib.util import find_spec
-
+    from gateway.cli_terminal import become_local
     from gateway.local_worker import worker_options
 
     settings = load_settings()
-    python = settings.local.python or sys.executable
-    if settings.local.python is None and find_spec("torch") is None:
-        raise CommandError("The worker needs the extra 'local': pip install 'onereel[local]'")
-    command = [python, "-m", "local_backend", *worker_options(settings.local, settings.data_dir), *arguments]
-    os.execv(python, command)  # noqa: S606  (no shell is wanted)
+    options = worker_options(settings.local, settings.data_dir)
+    become_local(settings, "local_backend", [*options, *arguments])
 
 
 @main.group()

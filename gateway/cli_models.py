@@ -45,23 +45,14 @@ def list_models(*, as_json: bool, catalog: bool) -> None:
 @click.option("--check", is_flag=True, help="Pull nothing: compare what is there with its checksums.")
 def pull(name: str, *, accept_licence: bool, check: bool) -> None:
     """Bring the weights of a local model from the Hugging Face hub (HF_TOKEN, HF_ENDPOINT)."""
-    import os
-    import sys
-    from importlib.util import find_spec
-
+    from gateway.cli_terminal import become_local
     from gateway.local_worker import models_options
 
     settings = load_settings()
-    python = settings.local.python or sys.executable
-    if settings.local.python is None and find_spec("huggingface_hub") is None:
-        raise CommandError("Pulling weights needs the extra 'local': pip install 'onereel[local]'")
-    chosen = [
-        *models_options(settings.local, settings.data_dir),
-        *(["--accept-licence"] if accept_licence else []),
-        *(["--check"] if check else []),
-    ]
-    command = [python, "-m", "local_backend.pull", *chosen, name]
-    os.execv(python, command)  # noqa: S606  (no shell is wanted)
+    chosen = models_options(settings.local, settings.data_dir)
+    chosen += ["--accept-licence"] if accept_licence else []
+    chosen += ["--check"] if check else []
+    become_local(settings, "local_backend.pull", [*chosen, name])
 
 
 @models.command("local")
@@ -89,7 +80,7 @@ def _whereabouts(preset: "Preset", folder: Path) -> str:
         return str(preset.weights.folder)
     if preset.weights.origin != "hub":
         return "built in"
-    return "here" if (folder / preset.id.replace("/", "--")).is_dir() else f"pull from {preset.weights.repo}"
+    return "here" if (folder / preset.folder_name).is_dir() else f"pull from {preset.weights.repo}"
 
 
 def _show(*, as_json: bool, catalog: bool) -> None:

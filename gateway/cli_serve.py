@@ -1,4 +1,4 @@
-"""`onereel serve`: one process, one event loop, one lock."""
+"""`onereel serve`: one process with one event loop, or several behind one port."""
 
 import asyncio
 import contextlib
@@ -8,32 +8,46 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
 
 import uvicorn
 from pydantic import SecretStr
 
 from gateway.app import create_app
 from gateway.cli_terminal import CommandError, say
+from gateway.crypto import open_secret_box
+from gateway.local_worker import Place, wanted
 from gateway.lock import DataLock, RunningServer, running_server
+from gateway.logs import configure_logging
 from gateway.media.identity import IdentityError, SigningIdentity
-from gateway.settings import Settings
+from gateway.process import Stopping
+from gateway.settings import Role, Settings
+from gateway.supervisor import Child, Supervisor
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 
 _KEEP_ALIVE_SECONDS = 65  # longer than any common client or load balancer keeps an idle connection
 _DRAIN_SECONDS = 5
+_LAST_SECONDS = 15  # to hand jobs over and close connections, before SIGKILL
 _GC_OBJECTS = (
     5000  # new containers between two collections; Python's own 700 is less than one busy millisecond
 )
 
 
 class _Server(uvicorn.Server):
-    """Calls `listening` once connections are accepted."""
+    """Calls `listening` once connections are accepted; drains before it ends; ends with its parent."""
 
-    def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, listening: Callable[[], None], stopping: Stopping, drain: float
+    ) -> None:
         super().__init__(config)
         self._listening = listening
+        self._stopping = stopping
+        self._drain_seconds = drain
+        self._drained: float | None = None
+        self._parent = os.getppid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -41,51 +55,165 @@ class _Server(uvicorn.Server):
         if self.started:
             self._listening()
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """At SIGTERM serve on for a while, so that whoever sends requests can turn elsewhere first."""
+        self._stopping.drain()
+        if sig != signal.SIGTERM or not self._drain_seconds or not self.started or self._drained is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._drained = time.monotonic() + self._drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end."""
+        if (self._drained is not None and time.monotonic() >= self._drained) or os.getppid() != self._parent:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End streams, then everything else."""
+        self._stopping.close()
+        await super().shutdown(sockets)
+
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. CommandError if an upstream is configured wrongly, the data directory is taken or
     the address cannot be bound."""
     _check_upstreams(settings)
     _check_identity(settings)
+    groups = _groups(settings)
     lock = _take_lock(settings)
     with contextlib.closing(_bind(settings.host, settings.port)) as listener:
         url = _url(settings.host, listener.getsockname()[1])
         token = secrets.token_urlsafe(32)
-        app = create_app(settings.model_copy(update={"control_token": SecretStr(token)}))
+        settings = settings.model_copy(update={"control_token": SecretStr(token)})
 
         def listening() -> None:
-            _spare_the_collector()
             if lock is not None:
                 lock.announce(RunningServer(os.getpid(), url, token))
             say(f"onereel listens on {url} (API reference: {url}/docs). Stop it with Ctrl-C.")
 
-        config = uvicorn.Config(
-            app,
-            loop="uvloop" if sys.platform != "win32" else "asyncio",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_config=None,
-            log_level="warning",
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-        )
-        server = _Server(config, listening)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # uvicorn raises the signal again after an orderly end; a stop that was asked for is no failure.
-            signal.signal(number, lambda *_: None)
         try:
-            server.run(sockets=[listener])
-        except asyncio.CancelledError:
-            pass
+            if len(groups) == 1:
+                started = _run(settings, listener, listening)
+            else:
+                started = _supervise(settings, groups, listener, listening)
         finally:
             if lock is not None:
                 lock.release()
-    if not server.started:
+    if not started:
         raise CommandError("The server did not start; the reason is above.")
+
+
+def _groups(settings: Settings) -> list[tuple[Role, ...]]:
+    """The roles of each process. Where there are several, one of them runs the jobs of those that serve the API."""
+    if settings.workers == 1:
+        return [settings.roles]
+    if not settings.resolved_database_url.startswith("postgresql"):
+        raise CommandError(
+            f"--workers {settings.workers} needs PostgreSQL, which several processes can share: "
+            "ONEREEL_DATABASE_URL=postgresql://user:password@host/database"
+        )
+    if "api" in settings.roles:
+        serving: list[tuple[Role, ...]] = [("api",)] * settings.workers
+        return [*serving, ("jobs",)] if "jobs" in settings.roles else serving
+    if wanted(settings):
+        raise CommandError(
+            "Several job processes cannot share one local worker: set ONEREEL_LOCAL__ENABLED=false, run `onereel "
+            "worker` beside them and name it in [[upstreams]]."
+        )
+    return [("jobs",)] * settings.workers
+
+
+def _supervise(
+    settings: Settings,
+    groups: Sequence[tuple[Role, ...]],
+    listener: socket.socket,
+    listening: Callable[[], None],
+) -> bool:
+    configure_logging(settings.log_format, settings.log_level)
+    open_secret_box(settings)  # made once, for all of them
+    if settings.provenance.c2pa != "off":
+        _ = SigningIdentity(settings).loaded
+    place = Place(settings.local) if wanted(settings) else None
+
+    def child(number: int, roles: tuple[Role, ...]) -> Child:
+        own = settings.model_copy(update={"roles": roles})
+        shared = "api" in roles or "api" not in settings.roles
+
+        def work(serving: Callable[[], None]) -> None:
+            if shared:
+                _run(own, listener, serving, place)
+            else:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    runner.run(_only_jobs(own, serving, place))
+
+        return Child(f"{roles[0]} {number + 1}", work)
+
+    grace = settings.drain_seconds + _DRAIN_SECONDS + settings.jobs.shutdown_grace_seconds + _LAST_SECONDS
+    supervisor = Supervisor([child(number, roles) for number, roles in enumerate(groups)], grace)
+    gc.freeze()
+    try:
+        return supervisor.run(listening, listener.close)
+    finally:
+        if place is not None:
+            place.close()
+
+
+def _run(
+    settings: Settings, listener: socket.socket, listening: Callable[[], None], place: Place | None = None
+) -> bool:
+    """Serve in this process until a signal comes. False if it did not start."""
+    app = create_app(settings, place=place)
+
+    def ready() -> None:
+        _spare_the_collector()
+        listening()
+
+    config = uvicorn.Config(
+        app,
+        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+    )
+    server = _Server(config, ready, app.state["stopping"], settings.drain_seconds)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again after an orderly end; a stop that was asked for is no failure.
+        signal.signal(number, lambda *_: None)
+    with contextlib.suppress(asyncio.CancelledError):
+        server.run(sockets=[listener])
+    return server.started
+
+
+async def _only_jobs(settings: Settings, serving: Callable[[], None], place: Place | None) -> None:
+    """Run the jobs of processes that serve the API: without a port, until a signal comes or the parent is gone."""
+    app = create_app(settings, place=place)
+    ended = asyncio.Event()
+    parent = os.getppid()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    async with app.lifespan():
+        _spare_the_collector()
+        serving()
+        while not ended.is_set() and os.getppid() == parent:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), 1)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop
+
+    return uvloop.new_event_loop
 
 
 def _check_upstreams(settings: Settings) -> None:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -36,6 +36,16 @@ def load_settings(**overrides: Any) -> "Settings":
     except TOMLDecodeError as error:
         path = os.environ.get("ONEREEL_CONFIG", "onereel.toml")
         raise CommandError(f"{path} is not valid TOML: {error}") from None
+
+
+def become_local(settings: "Settings", module: str, arguments: Sequence[str]) -> NoReturn:
+    """Go on as a module of the local backend, in the interpreter that has what it needs. CommandError without the extra."""
+    from importlib.util import find_spec
+
+    python = settings.local.python or sys.executable
+    if settings.local.python is None and find_spec("torch") is None:
+        raise CommandError("This needs the extra 'local': pip install 'onereel[local]'")
+    os.execv(python, [python, "-m", module, *arguments])  # noqa: S606  (no shell is wanted)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -65,17 +65,31 @@ def wanted(settings: Settings) -> bool:
     return local.python is not None or bool(find_spec("torch") and find_spec("diffusers"))
 
 
-class LocalWorker:
-    """Runs one worker process. `upstream` is known and stays the same from the start, whatever the worker does.
+class Place:
+    """Where a worker will be, and the bearer it will ask for: known before there is one, and to every process of `serve`.
 
     Its port is held for the gateway's whole life (bound, not listening), so that while there is no worker a
     connection is refused, and after a restart the same address works again.
     """
 
+    def __init__(self, local: Local) -> None:
+        self.token: Final = secrets.token_urlsafe(32)
+        self._held, self.port = _hold_port()
+        self.upstream: Final = _upstream(self.port, self.token, local)
+
+    def close(self) -> None:
+        """Let the port go."""
+        self._held.close()
+
+
+class LocalWorker:
+    """Runs one worker process. `upstream` is known and stays the same from the start, whatever the worker does."""
+
     def __init__(
         self,
         settings: Settings,
         *,
+        place: Place | None = None,
         on_ready: Callable[[UpstreamSpec], None] | None = None,
         on_down: Callable[[], None] | None = None,
         health_seconds: float = 2.0,
@@ -90,12 +104,11 @@ class LocalWorker:
         self._on_down = on_down or (lambda: None)
         self._health_seconds = health_seconds
         self._silent_seconds = silent_seconds
-        self._token = secrets.token_urlsafe(32)
-        self._held, self._port = _hold_port()
+        self._place = place or Place(settings.local)
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
-        self.upstream: Final = _upstream(self._port, self._token, settings.local)
+        self.upstream: Final = self._place.upstream
 
     async def run(self) -> None:
         """Keep a worker running until `stop`."""
@@ -110,7 +123,7 @@ class LocalWorker:
         """End the worker: SIGTERM, and SIGKILL after the grace period. Returns when it is gone."""
         self._stopping.set()
         await self._ended.wait()
-        self._held.close()
+        self._place.close()
 
     async def _keep_alive(self) -> None:
         loop = asyncio.get_running_loop()
@@ -162,7 +175,7 @@ class LocalWorker:
         if line not in done:
             return False
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            return bool(json.loads(line.result())["port"] == self._port)
+            return bool(json.loads(line.result())["port"] == self._place.port)
         return False
 
     async def _watch(self, exited: asyncio.Task[int]) -> None:
@@ -184,7 +197,7 @@ class LocalWorker:
         """The worker's own word, None without a proper answer."""
         try:
             async with asyncio.timeout(_HEALTH_TIMEOUT):
-                reader, writer = await asyncio.open_connection(_HOST, self._port)
+                reader, writer = await asyncio.open_connection(_HOST, self._place.port)
                 try:
                     writer.write(b"GET /health HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n")
                     answer = await reader.read(_READ_BYTES)
@@ -216,7 +229,7 @@ class LocalWorker:
             local.python or sys.executable,
             "-m",
             "local_backend",
-            f"--port={self._port}",
+            f"--port={self._place.port}",
             *worker_options(local, data),
             f"--work-dir={data / 'local-worker'}",
             f"--parent-pid={os.getpid()}",
@@ -231,7 +244,7 @@ class LocalWorker:
         if self._settings.local.python is None:
             # The same code as ours, also where it runs from a checkout that is not installed.
             kept["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
-        return {**kept, "ONEREEL_WORKER_TOKEN": self._token}
+        return {**kept, "ONEREEL_WORKER_TOKEN": self._place.token}
 
 
 def worker_options(local: Local, data_dir: Path) -> list[str]:

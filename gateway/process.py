@@ -1,5 +1,6 @@
 """The life of one process: what it holds, what starts before the first request, what ends after the last."""
 
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.background import Runs, running
+from gateway.events import Hints
 from gateway.figures import Figures
 from gateway.http.health import Readiness
 from gateway.keys.tokens import first_key_notice
@@ -15,6 +17,23 @@ from gateway.migrate import ensure_schema
 from gateway.services import Services
 
 log = structlog.get_logger(__name__)
+
+
+class Stopping:
+    """How a process goes, in order: not ready, connections closed one by one, streams ended, everything else."""
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self.draining = False
+
+    def drain(self) -> None:
+        """Serve on, but ask clients and load balancers to go elsewhere."""
+        self.draining = True
+
+    def close(self) -> None:
+        """End what would go on for long: streams resume elsewhere."""
+        self.draining = True
+        self._hints.close()
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,7 @@ class Process:
     readiness: Readiness
     figures: Figures
     prepare: Callable[[], Awaitable[None]]
+    stopping: Stopping
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -44,12 +64,12 @@ class Process:
             await self.prepare()
             for part in self.background:
                 await stack.enter_async_context(running(part))
-            self.readiness.started = True
-            log.info("started", database=services.db.dialect)
+            self.readiness.begin(self.stopping)
+            log.info("started", database=services.db.dialect, roles=services.settings.roles, pid=os.getpid())
             try:
                 yield
             finally:
-                self.readiness.stopping = True
+                self.stopping.close()
 
 
 def _show_once(admin_key: str | None) -> None:

@@ -7,6 +7,7 @@ import gateway.files.tables
 import gateway.idempotency.tables
 import gateway.jobs.tables
 import gateway.keys.tables
+import gateway.presence
 import gateway.upstreams.tables
 import gateway.videos.tables
 import gateway.webhooks.tables
@@ -21,6 +22,7 @@ TABLE_MODULES = (
     gateway.idempotency.tables,
     gateway.jobs.tables,
     gateway.keys.tables,
+    gateway.presence,
     gateway.upstreams.tables,
     gateway.videos.tables,
     gateway.webhooks.tables,

@@ -20,6 +20,8 @@ from providers.configured import expanded, from_environment
 from providers.presets import DEFAULT_MODEL, FeatureName, Preset, all_presets, preset
 from providers.spec import UpstreamSpec
 
+Role = Literal["api", "jobs"]
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -29,7 +31,6 @@ class Jobs(_Section):
     """The job engine. Times in seconds. `concurrency` is how many creates and downloads run at once; polls, which are
     short, may bring it to four times as many."""
 
-    enabled: bool = True
     lease_seconds: float = 12
     renew_seconds: float = 4
     concurrency: int = 64
@@ -217,9 +218,13 @@ class Settings(BaseSettings):
     data_dir: Path = Path("onereel-data")
     database_url: str | None = None
     redis_url: str | None = None
+    redis_prefix: str = Field(default="onereel", pattern=r"^[\w.-]+$")  # where installations share a Redis
     storage_url: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
+    roles: tuple[Role, ...] = Field(default=("api", "jobs"), min_length=1)
+    workers: int = Field(default=1, ge=1, le=256)  # processes behind the port
+    drain_seconds: float = Field(default=0, ge=0)  # from "not ready" to "no more connections" at SIGTERM
     public_url: str | None = None
     admin_key: SecretStr | None = None
     control_token: SecretStr | None = None  # the CLI's operator token, made anew by each `serve`

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
-from prometheus_client import Counter, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from gateway.telemetry_base import LATENCY
@@ -74,6 +74,11 @@ class Metrics(WorkMetrics, ProcessMetrics):
         )
         self._meter_age = self._gauge("onereel_meter_events_age_seconds", "Age of the oldest that waits.")
         self._storage_bytes = self._gauge("onereel_storage_bytes", "Bytes of stored video content.")
+        self._redis: Gauge | None = None
+        self._api_processes = self._gauge(
+            "onereel_api_processes", "API processes that this one knows to live."
+        )
+        self._redis_failures = self._counter("onereel_redis_failures", "Times Redis did not answer.", "part")
         self._http_children: dict[tuple[str, str, int], Counter] = {}
         self._time_children: dict[str, Histogram] = {}
 
@@ -159,6 +164,20 @@ class Metrics(WorkMetrics, ProcessMetrics):
         """Replace the number of usage events that wait, and the age of the oldest."""
         self._meter_pending.set(pending)
         self._meter_age.set(age_seconds)
+
+    def set_redis(self, *, up: bool) -> None:
+        """Say whether Redis answers."""
+        if self._redis is None:  # shown only where there shall be one
+            self._redis = self._gauge("onereel_redis_up", "1 while Redis answers, 0 while all does without.")
+        self._redis.set(up)
+
+    def set_api_processes(self, count: int) -> None:
+        """Replace the number of live API processes of the installation."""
+        self._api_processes.set(count)
+
+    def redis_failed(self, part: str) -> None:
+        """Count a time that Redis did not answer a part of ours: "bus" or "limits"."""
+        self._redis_failures.labels(part).inc()
 
     def set_storage_bytes(self, count: int) -> None:
         """Replace the number of stored bytes."""

@@ -23,6 +23,8 @@ OF_ONE_PROCESS: Final = frozenset(
     }
 )
 """Gauges that add up over processes."""
+LEAST: Final = frozenset({"onereel_redis_up"})
+"""Gauges whose worst is the least: one process without Redis is worth knowing."""
 APART: Final = "process_"
 """What the system says of a process: metrics with this prefix stay apart."""
 
@@ -48,7 +50,7 @@ class _Family:
         self._values: dict[tuple[str, Labels], float] = {}
         self._apart = first.name.startswith(APART)
         adds = first.type in _SUMMED or first.name in OF_ONE_PROCESS
-        self._join: Callable[[float, float], float] = _added if adds else max
+        self._join: Callable[[float, float], float] = _added if adds else min if first.name in LEAST else max
 
     def add(self, metric: Metric, process: int) -> None:
         """Take in what one process says."""

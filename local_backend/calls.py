@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -38,11 +38,9 @@ def making(order: Order, family: Family) -> Making:
     weights = order.preset.weights
     width, height = family.native_size(order.width, order.height, weights)
     task = _task(order, family)
-    shown = (
-        {Task.CONTINUE: family.overlap, Task.IMAGE: 1}.get(task, 0)
-        if order.operation is Operation.EXTEND
-        else 0
-    )
+    shown = 0
+    if order.operation is Operation.EXTEND:
+        shown = family.overlap if task is Task.CONTINUE else 1
     longest = int(max(order.preset.seconds))
     count = family.frames(min(order.seconds, longest), weights.rate, max(0, shown - 1))
     return Making(task, width, height, count, shown, Fraction(weights.rate))
@@ -80,21 +78,20 @@ def _conditions(order: Order, made: Making, family: Family) -> Conditions:
     def fitted(image: Image.Image) -> Image.Image:
         return frames.fit(image, made.width, made.height)
 
-    common = {"task": made.task, "frames": made.frames, "steps": order.steps, "strength": order.strength}
+    given = Conditions(made.task, made.frames, order.steps, strength=order.strength)
     source = order.source
-    if made.task is Task.VIDEO and source is not None:
-        return Conditions(**common, clip=frames.sampled(source, made.frames, fitted))  # type: ignore[arg-type]
-    if made.task is Task.CONTINUE and source is not None:
-        clip = frames.tail(source, family.overlap, made.rate, fitted)
-        return Conditions(**common, clip=clip)  # type: ignore[arg-type]
-    if made.task is Task.IMAGE and source is not None:
-        return Conditions(**common, first=fitted(frames.last_frame(source)))  # type: ignore[arg-type]
-    return Conditions(
-        **common,  # type: ignore[arg-type]
-        first=_picture(order, MediaRole.FIRST_FRAME, fitted),
-        last=_picture(order, MediaRole.LAST_FRAME, fitted),
-        references=[frames.read_image(path) for path in order.media.get(MediaRole.REFERENCE, ())],
-    )
+    if source is None:
+        return replace(
+            given,
+            first=_picture(order, MediaRole.FIRST_FRAME, fitted),
+            last=_picture(order, MediaRole.LAST_FRAME, fitted),
+            references=[frames.read_image(path) for path in order.media.get(MediaRole.REFERENCE, ())],
+        )
+    if made.task is Task.VIDEO:
+        return replace(given, clip=frames.sampled(source, made.frames, fitted))
+    if made.task is Task.CONTINUE:
+        return replace(given, clip=frames.tail(source, family.overlap, made.rate, fitted))
+    return replace(given, first=fitted(frames.last_frame(source)))
 
 
 def _picture(

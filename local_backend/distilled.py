@@ -32,28 +32,40 @@ def load(preset: Preset, models_dir: Path, pipeline: Any) -> None:
             local_files_only=True,
             **extra,
         )
-    for part in transformers(pipeline):
-        if getattr(part, "peft_config", None):
-            part.disable_lora()
+    for part in _adapted(pipeline):
+        part.disable_lora()
 
 
 @contextmanager
 def applied(pipeline: Any, shift: float | None) -> Iterator[None]:
     """With the LoRA, and its flow shift, on for one call."""
-    parts = [part for part in transformers(pipeline) if getattr(part, "peft_config", None)]
-    name = next((each for each in ("flow_shift", "shift") if each in pipeline.scheduler.config), None)
-    usual = 1.0 if name is None else float(pipeline.scheduler.config[name])
+    parts = _adapted(pipeline)
     for part in parts:
         part.enable_lora()
     try:
-        if name is not None and shift is not None:
-            _shift(pipeline.scheduler, name, shift)
-        yield
+        with _shifted(pipeline.scheduler, shift):
+            yield
     finally:
         for part in parts:
             part.disable_lora()
-        if name is not None and shift is not None:
-            _shift(pipeline.scheduler, name, usual)
+
+
+def _adapted(pipeline: Any) -> list[Any]:
+    return [part for part in transformers(pipeline) if getattr(part, "peft_config", None)]
+
+
+@contextmanager
+def _shifted(scheduler: Any, shift: float | None) -> Iterator[None]:
+    name = next((each for each in ("flow_shift", "shift") if each in scheduler.config), None)
+    if name is None or shift is None:
+        yield
+        return
+    usual = scheduler.config[name]
+    _shift(scheduler, name, shift)
+    try:
+        yield
+    finally:
+        _shift(scheduler, name, usual)
 
 
 def _shift(scheduler: Any, name: str, value: float) -> None:

@@ -59,7 +59,6 @@ class Engine:
         torch.set_num_threads(threads)
         torch.set_grad_enabled(False)
         self._device = device
-        self._models_dir = models_dir
         self._step_seconds: dict[str, deque[float]] = {}
         if budget is None and device.startswith("cuda"):
             budget = torch.cuda.get_device_properties(device).total_memory

@@ -13,7 +13,7 @@ def folder_of(preset: Preset, models_dir: Path) -> Path:
         return preset.weights.folder
     if preset.weights.origin == "package":
         return Path(local_backend.__file__).parent / preset.weights.family / "weights"
-    return models_dir / preset.id.replace("/", "--")
+    return models_dir / preset.folder_name
 
 
 def present(preset: Preset, models_dir: Path) -> bool:

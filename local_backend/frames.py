@@ -114,17 +114,8 @@ def sampled(path: Path, count: int, convert: Callable[[Image.Image], Image.Image
 
 
 def last_frame(path: Path) -> Image.Image:
-    """The video's last frame, found near its end."""
-    facts = probe_video(path)
-    last: Any = None
-    with _opened(path) as (container, stream):
-        start = max(Fraction(0), facts.duration - _TAIL_SECONDS)
-        container.seek(int(start * av.time_base), backward=True)
-        for frame in container.decode(stream):
-            last = frame
-    if last is None:
-        raise MediaError("The video's end cannot be read.")
-    image: Image.Image = last.to_image()
+    """The video's last frame."""
+    (image,) = tail(path, 1, Fraction(24), lambda image: image)
     return image
 
 
@@ -136,18 +127,21 @@ def tail(
     A video that is too short gives its first frame several times.
     """
     facts = probe_video(path)
-    window = Fraction(count, 1) / rate + 1 / facts.rate
-    kept: deque[tuple[Fraction, Image.Image]] = deque()
+    window = count / rate + 1 / facts.rate
+    kept: deque[tuple[Fraction, Any]] = deque()
     with _opened(path) as (container, stream):
         start = max(Fraction(0), facts.duration - window - _TAIL_SECONDS)
         container.seek(int(start * av.time_base), backward=True)
         for frame in container.decode(stream):
             moment = frame.pts * stream.time_base if frame.pts is not None else len(kept) / facts.rate
-            kept.append((Fraction(moment), convert(frame.to_image())))
+            kept.append((Fraction(moment), frame))
             while len(kept) > 1 and kept[-1][0] - kept[1][0] > window:
                 kept.popleft()
     if not kept:
         raise MediaError("The video's end cannot be read.")
-    end = kept[-1][0]
-    wanted = [end - Fraction(count - 1 - index) / rate for index in range(count)]
-    return [min(kept, key=lambda each, moment=moment: abs(each[0] - moment))[1] for moment in wanted]  # type: ignore[misc]
+
+    def at(moment: Fraction) -> Image.Image:
+        _, nearest = min(kept, key=lambda each: abs(each[0] - moment))
+        return convert(nearest.to_image())
+
+    return [at(kept[-1][0] - (count - 1 - index) / rate) for index in range(count)]

@@ -4,12 +4,16 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from local_backend.errors import Cancelled
 from local_backend.order import Order
 from local_backend.pace import Course
 from local_backend.steps import Report
+
+LOAD_SECONDS: Final = 1800
+_SLOW_SECONDS: Final = 600  # a decoder, and a first step, which may be compiled, say nothing for long
+_STUCK_SECONDS: Final = 120
 
 
 class Job:
@@ -85,6 +89,15 @@ class Job:
         self.progress = max(self.progress, self.course.progress)
         if self.cancelled.is_set():
             raise Cancelled
+
+
+def patience(job: Job, slowest_step: float) -> float:
+    """Seconds without a sign of life after which a job counts as stuck."""
+    if job.stage_name == "load":
+        return LOAD_SECONDS
+    usual = max(_STUCK_SECONDS, 10 * slowest_step)
+    silent = job.stage_name == "decode" or (job.stage_name == "denoise" and job.step_done == 0)
+    return max(usual, _SLOW_SECONDS) if silent else usual
 
 
 class Together:

@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from local_backend import mux
 from local_backend.clip import Clip
 from local_backend.errors import Cancelled, MediaError, OutOfMemory, WorkerError
-from local_backend.job import Job, Together
+from local_backend.job import LOAD_SECONDS, Job, Together, patience
 from local_backend.order import Order
 from local_backend.pace import Course, Pace, Work
 from local_backend.steps import Report
@@ -30,9 +30,6 @@ from providers.contract import ErrorKind
 _LOG = logging.getLogger("local_backend")
 _MAX_WAITING: Final = 64
 _MAX_FINISHED: Final = 128
-_STUCK_SECONDS: Final = 120
-_SLOW_SECONDS: Final = 600  # a decoder, and a first step, which may be compiled, say nothing for long
-_LOAD_SECONDS: Final = 1800
 _WATCH_SECONDS: Final = 1
 
 
@@ -302,16 +299,16 @@ class Jobs:
         self.on_end(job)
 
     def _watch(self) -> None:
-        """Kill the process when a step hangs: nothing inside it can stop a running kernel."""
+        """Forget what is old, and end the process when a job hangs: nothing inside it can stop a running kernel."""
         while True:
             time.sleep(_WATCH_SECONDS)
             self.sweep()
             engine, now = self.engine, time.monotonic()
             if engine is None:
-                stuck = now - self._started > _LOAD_SECONDS
+                stuck = now - self._started > LOAD_SECONDS
             else:
                 slowest = engine.slowest_step
-                stuck = any(now - job.heard > _patience(job, slowest) for job in list(self._active))
+                stuck = any(now - job.heard > patience(job, slowest) for job in list(self._active))
             if stuck:
                 _LOG.error("no progress: the worker ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -319,15 +316,6 @@ class Jobs:
 
 def _nothing(_job: Job) -> None:
     """Nobody counts."""
-
-
-def _patience(job: Job, slowest_step: float) -> float:
-    """Seconds without a sign of life after which a job counts as stuck."""
-    if job.stage_name == "load":
-        return _LOAD_SECONDS
-    usual = max(_STUCK_SECONDS, 10 * slowest_step)
-    silent = job.stage_name == "decode" or (job.stage_name == "denoise" and job.step_done == 0)
-    return max(usual, _SLOW_SECONDS) if silent else usual
 
 
 def _adopted(order: Order, folder: Path) -> Order:

@@ -65,14 +65,17 @@ class Library:
         self._budget = budget
         self._pinned = frozenset(pinned)
         self._loaded: dict[str, Loaded] = {}
-        # bytes of what was loaded once: its files may hold other number types
-        self._measured: dict[str, Weight] = {}
+        self._weights: dict[str, Weight] = {}
         self.evictions = 0
 
     def weight(self, name: str) -> Weight:
-        """Bytes of its weights: as loaded before, else as its files say."""
-        known = self._measured.get(name)
-        return known if known is not None else _weight_of(self._folder(self._presets[name]))
+        """Bytes of its weights: as its files say, until it was loaded once, perhaps as other number types."""
+        known = self._weights.get(name)
+        if known is None:
+            known = _weight_of(folder_of(self._presets[name], self._models_dir))
+            if known.total:  # it may be built, or pulled, later
+                self._weights[name] = known
+        return known
 
     def get(self, name: str, rung: Rung) -> Loaded:
         """The model held as `rung` says, loaded now if it was not."""
@@ -99,14 +102,10 @@ class Library:
         self.evictions += len(others)
         return bool(others)
 
-    def _folder(self, preset: Preset) -> Path:
+    def _load(self, preset: Preset, rung: Rung) -> Loaded:
         folder = folder_of(preset, self._models_dir)
         if preset.weights.origin == "built" and not folder.exists():
             tiny_random.build(folder)
-        return folder
-
-    def _load(self, preset: Preset, rung: Rung) -> Loaded:
-        folder = self._folder(preset)
         self._make_room(self.weight(preset.id).on_device(rung))
         family = FAMILIES[preset.weights.family]
         pipeline = _opened(family, folder, preset)
@@ -114,9 +113,8 @@ class Library:
         for each in tasks.values():
             if hasattr(each, "set_progress_bar_config"):
                 each.set_progress_bar_config(disable=True)
-        weight = _weight_in(pipeline)
-        self._measured[preset.id] = weight
         weights_precision.apply(preset.weights, pipeline)
+        weight = self._weights[preset.id] = _weight_in(pipeline)
         self._place(pipeline, rung)
         return Loaded(preset, family, pipeline, tasks, rung, weight)
 

@@ -100,7 +100,7 @@ def read_order(
     """
     attempt_id = read_attempt_id(fields)
     preset = _preset(fields.get("model"), presets)
-    check_task(preset, operation, media)
+    _check_task(preset, operation, media)
     width, height = _size(fields.get("size"), operation, source, preset)
     seconds = _seconds(fields.get("seconds"), operation, source, preset)
     total = seconds
@@ -136,7 +136,7 @@ def _preset(model: Any, presets: Mapping[str, Preset]) -> Preset:
     return presets[model]
 
 
-def check_task(preset: Preset, operation: Operation, media: Mapping[MediaRole, tuple[Path, ...]]) -> None:
+def _check_task(preset: Preset, operation: Operation, media: Mapping[MediaRole, tuple[Path, ...]]) -> None:
     """Refuse what the model cannot start from. WorkerError names the field."""
     if operation not in preset.operations:
         offered = ", ".join(sorted(preset.operations))

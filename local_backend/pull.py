@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from local_backend.folders import folder_of
@@ -51,10 +51,10 @@ def pull(model: Preset, models_dir: Path, *, accept_licence: bool = False) -> Pa
     if model.weights.origin != "hub" or model.weights.repo is None:
         raise PullError(f"{model.id} has its weights in {folder}: there is nothing to pull.")
     _say_licence(model, accepted=accept_licence)
-    if folder.exists():
-        raise PullError(f"{folder} is there already; --check compares it with its checksums.")
     models_dir.mkdir(parents=True, exist_ok=True)
     with _alone(models_dir / f".{folder.name}.lock", model.id):
+        if folder.exists():
+            raise PullError(f"{folder} is there already; --check compares it with its checksums.")
         partial = models_dir / f".{folder.name}.partial"
         parts = _parts(model)
         _need_space(partial, parts, models_dir)
@@ -128,14 +128,8 @@ def _belongs(name: str, components: set[str]) -> bool:
 
 
 def _listed(repo: str, revision: str) -> dict[str, Wanted]:
-    try:
+    with _hub(repo, revision):
         info = HfApi().model_info(repo, revision=revision, files_metadata=True)
-    except RepositoryNotFoundError:
-        raise PullError(f"The hub has no {repo}, or it asks for a token: set HF_TOKEN.") from None
-    except RevisionNotFoundError:
-        raise PullError(f"{repo} has no revision {revision}.") from None
-    except (HfHubHTTPError, OSError) as error:
-        raise PullError(f"The hub does not answer: {error}") from None
     commit = str(info.sha)
     return {
         each.rfilename: Wanted(
@@ -146,11 +140,21 @@ def _listed(repo: str, revision: str) -> dict[str, Wanted]:
 
 
 def _downloaded(wanted: Wanted, place: Path | None = None) -> Path:
+    with _hub(wanted.repo, wanted.commit):
+        return Path(hf_hub_download(wanted.repo, wanted.name, revision=wanted.commit, local_dir=place))
+
+
+@contextmanager
+def _hub(repo: str, revision: str) -> Iterator[None]:
     try:
-        found = hf_hub_download(wanted.repo, wanted.name, revision=wanted.commit, local_dir=place)
-    except (HfHubHTTPError, OSError) as error:
-        raise PullError(f"{wanted.name} cannot be downloaded: {error}. Pull again to go on.") from None
-    return Path(found)
+        yield
+    except RepositoryNotFoundError:
+        raise PullError(f"The hub has no {repo}, or it asks for a token: set HF_TOKEN.") from None
+    except RevisionNotFoundError:
+        raise PullError(f"{repo} has no revision {revision}.") from None
+    except Exception as error:  # its HTTP client has errors of its own
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise PullError(f"The hub failed: {reason}. Pull again to go on.") from None
 
 
 def _bring(place: Path, wanted: Wanted) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from local_backend.features import transformers
 from providers.presets import Weights
 
 
@@ -12,7 +13,5 @@ def apply(weights: Weights, pipeline: Any) -> None:
     if weights.storage != "float8":
         return
     compute = getattr(torch, weights.dtype)
-    for name in ("transformer", "transformer_2"):
-        part = getattr(pipeline, name, None)
-        if part is not None:
-            part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute)
+    for part in transformers(pipeline):
+        part.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=compute)

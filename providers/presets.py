@@ -104,6 +104,11 @@ class Preset(ModelSpec):
 
     weights: Weights
 
+    @property
+    def folder_name(self) -> str:
+        """Of its weights, in the models folder."""
+        return self.id.replace("/", "--")
+
 
 @cache
 def _file() -> Mapping[str, Any]:

@@ -89,7 +89,7 @@ class _Feed:
         async with self.hints.watching(self.video_id) as changed:
             while True:
                 changed.clear()
-                if not await self._may_listen():
+                if self.hints.closing or not await self._may_listen():
                     return
                 version = await self.videos.version(self.principal, self.video_id)
                 if version is None:

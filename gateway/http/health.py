@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from litestar import Request, Response, get
@@ -61,6 +61,12 @@ class Check:
         return self._problem
 
 
+class Draining(Protocol):
+    """What knows that the process is about to end."""
+
+    draining: bool
+
+
 class Readiness:
     """Whether this server can take a video: it can write rows and bytes, and some model has a route."""
 
@@ -70,13 +76,16 @@ class Readiness:
             Check("database", lambda: db.write(partial(_touch, new_id("act"))), _DB_SECONDS),
             Check("storage", storage.check, _STORAGE_SECONDS),
         )
-        self.started = False
-        self.stopping = False
+        self._stopping: Draining | None = None
+
+    def begin(self, stopping: "Draining") -> None:
+        """From now on it may be ready, until it stops."""
+        self._stopping = stopping
 
     async def problems(self) -> list[str]:
         """List what stands in the way; empty when ready."""
-        if not self.started or self.stopping:
-            return ["the server is stopping" if self.stopping else "the server is starting"]
+        if self._stopping is None or self._stopping.draining:
+            return ["the server is starting" if self._stopping is None else "the server is stopping"]
         found = [problem for check in self._checks if (problem := await check.problem()) is not None]
         if not self._catalogue.models():
             found.append("there is no model yet: the local worker is starting, or no upstream is configured")

@@ -9,6 +9,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.events import Hints
+from gateway.http.health import Draining
 from gateway.ids import new_id
 from gateway.telemetry import Metrics
 from gateway.tracing import OFF, Span, Tracing
@@ -17,16 +18,20 @@ log = structlog.get_logger(__name__)
 
 _QUIET: Final = ("/health/", "/metrics")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_CLOSE: Final = ((b"connection", b"close"),)
 _NO_ANSWER: Final = 499  # the connection ended before there was an answer
 
 
 class RequestContext:
     """ASGI wrapper: x-request-id and openai-processing-ms on every answer, also 404, 405 and 500."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, hints: Hints, tracing: Tracing = OFF) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, hints: Hints, stopping: Draining, tracing: Tracing = OFF
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._hints = hints
+        self._stopping = stopping
         self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,6 +55,9 @@ class RequestContext:
                     *message["headers"],
                     (b"x-request-id", request_id.encode()),
                     (b"openai-processing-ms", elapsed.encode()),
+                    *(
+                        _CLOSE if self._stopping.draining else ()
+                    ),  # the next request shall find another process
                 ]
             await send(message)
 

@@ -1,8 +1,11 @@
-"""How many requests a key may make in a minute. Reading never uses up what is there for creating."""
+"""How many requests a key may make in a minute. Reading never uses up what is there for creating.
+
+Redis counts for all processes. While there is none, each API process counts by itself and gives out its share.
+"""
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from gateway.errors import RateLimited
 from gateway.principal import Principal
@@ -14,15 +17,42 @@ if TYPE_CHECKING:
 
 LimitKind = Literal["create", "read"]
 _WINDOW_SECONDS: Final = 60.0
+_REDIS_SECONDS: Final = 0.25
+"""A request waits no longer than that for Redis, once: then Redis is gone."""
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
-class RequestLimits:
-    """Counts in this process, in windows of a minute that begin with a key's first request."""
+class Bus(Protocol):
+    """What tells whether Redis is there (see `gateway.bus`)."""
 
-    def __init__(self, settings: Settings) -> None:
+    up: bool
+
+    def failed(self, part: str, error: Exception) -> None:
+        """Take note that it did not answer."""
+        ...
+
+
+class Siblings(Protocol):
+    """What counts the API processes (see `gateway.presence`)."""
+
+    api_processes: int
+
+
+class _Alone:
+    api_processes = 1
+
+
+class RequestLimits:
+    """Counts in windows of a minute that begin with a key's first request."""
+
+    def __init__(self, settings: Settings, bus: Bus | None = None, siblings: Siblings | None = None) -> None:
         self._reads_per_minute = settings.limits.reads_per_minute
-        self._windows: FixedWindowRateLimiter | None = None
+        self._redis_url = settings.redis_url
+        self._prefix = settings.redis_prefix
+        self._bus = bus
+        self._siblings = siblings or _Alone()
+        self._own: FixedWindowRateLimiter | None = None
+        self._shared: FixedWindowRateLimiter | None = None
         self._items: dict[int, RateLimitItem] = {}
 
     async def check(self, principal: Principal, kind: LimitKind) -> Mapping[str, str]:
@@ -43,14 +73,26 @@ class RequestLimits:
         return _NO_HEADERS
 
     async def _count(self, allowed: int, kind: LimitKind, who: str) -> Mapping[str, str]:
-        windows = self._opened()
-        item = self._items.get(allowed) or self._item(allowed)
+        if self._bus is not None and self._bus.up:
+            try:
+                return await self._hit(self._in_redis(), allowed, kind=kind, who=who, share=allowed)
+            except RateLimited:
+                raise
+            except Exception as error:
+                self._bus.failed("limits", error)
+        share = max(1, allowed // self._siblings.api_processes)
+        return await self._hit(self._in_memory(), allowed, kind=kind, who=who, share=share)
+
+    async def _hit(
+        self, windows: "FixedWindowRateLimiter", allowed: int, *, kind: LimitKind, who: str, share: int
+    ) -> Mapping[str, str]:
+        item = self._items.get(share) or self._item(share)
         accepted = await windows.hit(item, kind, who)
         stats = await windows.get_window_stats(item, kind, who)
         wait = stats.reset_time - time.time()
         if wait > _WINDOW_SECONDS + 1:  # the wall clock was set back: that window would not end in time
             await windows.clear(item, kind, who)
-            return await self._count(allowed, kind, who)
+            return await self._hit(windows, allowed, kind=kind, who=who, share=share)
         headers = _headers(allowed, stats.remaining, wait)
         if accepted:
             return headers
@@ -61,13 +103,33 @@ class RequestLimits:
 
         return self._items.setdefault(allowed, RateLimitItemPerMinute(allowed))
 
-    def _opened(self) -> "FixedWindowRateLimiter":
-        if self._windows is None:
+    def _in_memory(self) -> "FixedWindowRateLimiter":
+        if self._own is None:
             from limits.aio.storage import MemoryStorage  # noqa: PLC0415  (see _item)
-            from limits.aio.strategies import FixedWindowRateLimiter  # noqa: PLC0415  (see _item)
 
-            self._windows = FixedWindowRateLimiter(MemoryStorage())
-        return self._windows
+            self._own = _windows(MemoryStorage())
+        return self._own
+
+    def _in_redis(self) -> "FixedWindowRateLimiter":
+        if self._shared is None:
+            from limits.aio.storage import RedisStorage  # noqa: PLC0415  (see _item)
+
+            self._shared = _windows(
+                RedisStorage(
+                    f"async+{(self._redis_url or '').replace('unix://', 'redis+unix://', 1)}",
+                    implementation="redispy",
+                    key_prefix=f"{self._prefix}:limits",
+                    socket_timeout=_REDIS_SECONDS,
+                    socket_connect_timeout=_REDIS_SECONDS,
+                )
+            )
+        return self._shared
+
+
+def _windows(storage: Any) -> "FixedWindowRateLimiter":
+    from limits.aio.strategies import FixedWindowRateLimiter  # noqa: PLC0415  (see _item)
+
+    return FixedWindowRateLimiter(storage)
 
 
 def _headers(allowed: int, remaining: int, wait: float) -> dict[str, str]:

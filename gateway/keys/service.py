@@ -14,6 +14,7 @@ from gateway.audit.notes import Of, caller
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden
+from gateway.events import Hints
 from gateway.idempotency.service import Claim, record
 from gateway.ids import new_id
 from gateway.keys import store
@@ -50,13 +51,15 @@ def operator_principal() -> Principal:
 class KeyService:
     """One per process. Methods that take a `principal` check what it may do: Forbidden, or NotFound if foreign."""
 
-    def __init__(self, db: Database, clock: Clock, settings: Settings) -> None:
+    def __init__(self, db: Database, clock: Clock, settings: Settings, hints: Hints | None = None) -> None:
         self._db = db
         self._clock = clock
         self._billing = settings.billing.mode
         self._plans = KnownPlans(settings.plans)
         terms = Terms(self._plans, settings.billing.margin)
         self._authenticator = Authenticator(db, clock, terms)
+        self._hints = hints or Hints()
+        self._hints.when_keys_change(self._authenticator.forget)
         self._admin_key = settings.admin_key.get_secret_value() if settings.admin_key else ""
         control_token = settings.control_token.get_secret_value() if settings.control_token else ""
         for token in filter(None, (self._admin_key, control_token)):
@@ -71,8 +74,8 @@ class KeyService:
         return await self._authenticator.acting_in(principal, project_id)
 
     def forget(self) -> None:
-        """Believe nothing any longer: what an organization may do has just changed in this process."""
-        self._authenticator.forget()
+        """Believe nothing any longer: what an organization may do has just changed here; every process hears of it."""
+        self._hints.keys_changed()
 
     async def bootstrap(self) -> str | None:
         """Make the default organization, project and admin key on the first start; the key's value, that once.
@@ -267,7 +270,7 @@ class KeyService:
         try:
             return await self._db.write(write)
         finally:
-            self._authenticator.forget()
+            self.forget()
 
 
 def _bootstrap(conn: Connection, token: str | None, now: int, billing: Mode) -> bool:

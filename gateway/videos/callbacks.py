@@ -73,7 +73,7 @@ class Callbacks:
         elif (challenge := _challenge(body)) is not None:
             return {"challenge": challenge}
         await self._db.write(lambda conn: _make_due(conn, attempt.video_id, attempt_id))
-        self._hints.jobs.set()
+        self._hints.jobs_due()
         return None
 
     def _verifier(self, attempt: Row[Any]) -> VerifiesCallbacks | None:

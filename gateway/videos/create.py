@@ -135,7 +135,7 @@ class Creation:
             if isinstance(error, OverBudget):
                 await self._db.write(partial(tell_exhausted, error, new.created_at))
             raise
-        self._hints.jobs.set()
+        self._hints.jobs_due()
         if earlier is None:
             if self._metrics is not None:
                 self._metrics.videos_accepted(plan.models[0], len(ids))

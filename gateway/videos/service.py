@@ -151,7 +151,7 @@ class VideoService:
         """Ask for the end of a live video; an ended one stays as it is."""
         _check_id(video_id)
         found = await self._db.write(lambda conn: removal.cancel(conn, principal.project_id, video_id))
-        self._hints.jobs.set()
+        self._hints.jobs_due()
         return _existing(found, video_id)
 
     async def delete(self, principal: Principal, video_id: str) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class VideoService:
             raise _not_found(video_id)
         self._hints.video_changed([video_id])
         if deleted.live:
-            self._hints.jobs.set()
+            self._hints.jobs_due()
         elif deleted.bytes_free:
             await removal.remove_bytes(self._db, self._storage, video_id)
         return {"id": video_id, "object": "video.deleted", "deleted": True}

@@ -238,7 +238,7 @@ class WebhookService:
             return answer
 
         answer = await self._db.write(write)
-        self._hints.outbox.set()
+        self._hints.outbox_due()
         return answer
 
     async def _endpoint(self, project_id: str, endpoint_id: str) -> Row[Any]:

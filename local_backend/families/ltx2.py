@@ -5,33 +5,23 @@ from typing import Any
 
 from local_backend.clip import Sound
 from local_backend.families.family import Conditions, Family, Task
-from local_backend.families.same_weights import on_the_same_weights
+from local_backend.families.ltx import known, tasks_with
 
 
 def _tasks(pipeline: Any) -> Mapping[Task, Any]:
     from diffusers import LTX2ConditionPipeline
 
-    conditioned = on_the_same_weights(LTX2ConditionPipeline, pipeline)
-    return {
-        Task.TEXT: pipeline,
-        Task.IMAGE: conditioned,
-        Task.VIDEO: conditioned,
-        Task.CONTINUE: conditioned,
-    }
+    return tasks_with(LTX2ConditionPipeline, pipeline)
 
 
 def _conditions(_pipeline: Any, given: Conditions) -> dict[str, Any]:
     """`index` counts latent frames, -1 is the last one."""
     from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
 
-    conditions = []
-    if given.first is not None:
-        conditions.append(LTX2VideoCondition(frames=given.first, index=0))
-    if given.last is not None:
-        conditions.append(LTX2VideoCondition(frames=given.last, index=-1))
-    if given.clip:
-        held = 1 - given.strength if given.task is Task.VIDEO else 1.0
-        conditions.append(LTX2VideoCondition(frames=list(given.clip), index=0, strength=held))
+    conditions = [
+        LTX2VideoCondition(frames=list(each.frames), index=-1 if each.at_end else 0, strength=each.strength)
+        for each in known(given)
+    ]
     return {"conditions": conditions} if conditions else {}
 
 

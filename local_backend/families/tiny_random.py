@@ -42,35 +42,38 @@ def _random_pipeline() -> Any:
     state = torch.get_rng_state()
     torch.manual_seed(_SEED)
     try:
-        tokenizer = _tokenizer()
+        words = tokenizer()
         return WanPipeline(
-            tokenizer=tokenizer,
-            text_encoder=_text_encoder(len(tokenizer)),
+            tokenizer=words,
+            text_encoder=text_encoder(len(words)),
             vae=_vae(),
             transformer=_transformer(),
-            scheduler=UniPCMultistepScheduler(
-                prediction_type="flow_prediction",
-                use_flow_sigmas=True,
-                num_train_timesteps=1000,
-                flow_shift=3.0,
-            ),
+            scheduler=scheduler(),
             expand_timesteps=True,
         )
     finally:
         torch.set_rng_state(state)
 
 
-def _tokenizer() -> Any:
+def scheduler() -> Any:
+    """As Wan's."""
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+    )
+
+
+def tokenizer() -> Any:
     """Letters for ASCII, bytes for everything else: every prompt in any script is readable."""
     special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     fallback = [(f"<0x{byte:02X}>", -8.0) for byte in range(256)]
     letters = [("▁", -2.0), *((chr(code), -4.0) for code in range(33, 127))]
-    tokenizer = Tokenizer(models.Unigram([*special, *fallback, *letters], unk_id=2, byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    return T5TokenizerFast(tokenizer_object=tokenizer, extra_ids=0)
+    made = Tokenizer(models.Unigram([*special, *fallback, *letters], unk_id=2, byte_fallback=True))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    return T5TokenizerFast(tokenizer_object=made, extra_ids=0)
 
 
-def _text_encoder(vocabulary: int) -> Any:
+def text_encoder(vocabulary: int) -> Any:
+    """32 wide."""
     return UMT5EncoderModel(
         UMT5Config(vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
     ).eval()

@@ -95,7 +95,7 @@ def _money(bench: Bench, mock: Mock, core: str, systems: Sequence[System], found
 
 def _drain(bench: Bench, mock: Mock, core: str) -> None:
     idle = Onereel(mock, core, bench.folder / "idle")
-    full = Onereel(mock, core, bench.folder / "busy", {"ONEREEL_JOBS__ENABLED": "false"})
+    full = Onereel(mock, core, bench.folder / "busy", {"ONEREEL_ROLES": '["api"]'})
     with _started([full]):
         measures.fill(full, measures.DRAINING)
     busy = Onereel(mock, core, bench.folder / "busy")

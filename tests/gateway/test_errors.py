@@ -18,6 +18,7 @@ from gateway.http.dependencies import provided, resolve_in_turn
 from gateway.http.errors import EXCEPTION_HANDLERS, field_error
 from gateway.http.pagination import PageRequest, list_envelope, provide_page
 from gateway.http.request_id import RequestContext
+from gateway.process import Stopping
 from gateway.telemetry import Metrics
 from tests.gateway.asgi import asgi_client
 
@@ -72,7 +73,7 @@ def client(metrics):
         logging_config=None,
         request_max_body_size=100,
     )
-    app.asgi_handler = RequestContext(app.asgi_handler, metrics, Hints())
+    app.asgi_handler = RequestContext(app.asgi_handler, metrics, Hints(), Stopping(Hints()))
     return asgi_client(app)
 
 

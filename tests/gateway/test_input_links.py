@@ -32,7 +32,7 @@ SLOW = UpstreamSpec.model_validate(
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     folder = tmp_path_factory.mktemp("gateway")
     settings = settings_for(
-        folder, upstreams=[SLOW], public_url="https://gateway.example/base/", jobs={"enabled": False}
+        folder, upstreams=[SLOW], public_url="https://gateway.example/base/", roles=("api",)
     )
     with live(settings) as running:
         yield running

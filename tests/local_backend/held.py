@@ -13,17 +13,26 @@ from local_backend.steps import Report
 
 
 class HeldEngine:
-    """Takes steps as long as `gate` is closed, then ends as `outcome` says; `orders` is what it was asked for."""
+    """Takes steps as long as `gate` is closed, then ends as `outcome` says; `orders` is what it was asked for.
+
+    No file is begun while `pen` is away.
+    """
 
     slowest_step = 0.01
-    codec = "libx264"
 
     def __init__(self) -> None:
         self.gate = threading.Event()
+        self.pen = threading.Event()
+        self.pen.set()
         self.outcome: Exception | None = None
         self.loaded: list[str] = []
         self.orders: list[Order] = []
         self.calls: list[list[str]] = []
+
+    @property
+    def codec(self) -> str:
+        self.pen.wait(60)
+        return "libx264"
 
     def make(self, orders: Sequence[Order], report: Report) -> list[Clip]:
         self.orders += orders

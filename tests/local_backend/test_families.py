@@ -14,6 +14,7 @@ from local_backend.clip import Clip
 from local_backend.engine import Engine
 from local_backend.errors import Cancelled, MediaError
 from local_backend.families import FAMILIES
+from local_backend.families.skyreels import parts
 from local_backend.folders import folder_of
 from local_backend.order import Order, read_order
 from providers.contract import MediaRole, Operation
@@ -227,6 +228,15 @@ def test_a_distilled_models_timesteps_and_a_second_experts_guidance_are_used(
         assert np.array_equal(
             one(engine, other).frames, one(engine, replace(plain, steps=2, guidance=6.0)).frames
         )
+
+
+def test_skyreels_takes_as_many_parts_as_diffusers_makes_of_it() -> None:
+    """Diffusers counts latent frames: 25 at once, 5 of them taken over."""
+    for count in range(25, 400, 4):
+        latent = (count - 1) // 4 + 1
+        part = min(25, latent)
+        assert parts(count) == 2 + (latent - part - 1) // (part - 5), count
+    assert [parts(count) for count in (97, 101, 177, 181)] == [1, 2, 2, 3]
 
 
 def test_a_last_frame_of_a_video_in_several_parts_is_refused_with_the_reason(

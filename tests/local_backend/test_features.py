@@ -42,17 +42,26 @@ def engine(models_dir: Path) -> Engine:
     return Engine(models_dir, "cpu", 1, [TINY, DEMO])
 
 
-def test_without_names_only_what_was_measured_on_the_device_is_on() -> None:
-    assert features.chosen(None, "cpu") == frozenset(
-        feature.name
-        for feature in features.FEATURES.values()
-        if any(each.device == "cpu" for each in feature.measured_on)
-    )
+def test_without_names_only_what_was_measured_on_the_kind_of_device_is_on() -> None:
+    assert features.chosen(None, "cpu") == frozenset()
+    assert features.measured("NVIDIA H200") == {"compile"}
+    assert features.measured("NVIDIA A100") == frozenset()
+
+
+def test_a_name_that_is_none_or_cannot_be_used_here_is_refused() -> None:
     assert features.chosen(["compile"], "cpu") == {"compile"}
-    with pytest.raises(ValueError, match="'magic' is no feature; there are attention, compile"):
+    with pytest.raises(ValueError, match="'magic' is no feature; there are compile, attention"):
         features.chosen(["magic"], "cpu")
     with pytest.raises(ValueError, match="'attention' cannot be used on cpu: it needs a CUDA device"):
         features.chosen(["attention"], "cpu")
+
+
+def test_the_documented_table_has_the_same_rows() -> None:
+    page = Path("docs/local-backend.md").read_text()
+    for feature in features.FEATURES.values():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{feature.name}` |")]
+        assert ("**yes**" in row) is not feature.exact
+        assert all(each.figure in row for each in feature.measured_on)
 
 
 def test_a_cache_that_skips_is_told_from_one_that_does_nothing(engine: Engine) -> None:

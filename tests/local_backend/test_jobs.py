@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from local_backend.errors import MediaError, OutOfMemory, WorkerError
-from local_backend.job import Job
-from local_backend.jobs import Jobs, _patience
+from local_backend.job import Job, patience
+from local_backend.jobs import Jobs
 from local_backend.order import Order, read_order
 from providers.contract import MediaRole, Operation
 from providers.presets import all_presets
@@ -178,10 +178,14 @@ def test_what_cannot_fit_is_refused_up_front(jobs: Jobs) -> None:
 
 
 def test_the_next_clip_is_made_while_a_file_is_written(jobs: Jobs, engine: HeldEngine) -> None:
+    engine.pen.clear()
     engine.gate.set()
     first, second = jobs.submit(order("a")), jobs.submit(order("b"))
-    eventually(lambda: first.stage_name == "mux" and len(engine.calls) == 2)
+    eventually(lambda: len(engine.calls) == 2 and second.stage_name == "mux")
+    assert (first.status, second.status) == ("in_progress", "in_progress")
+    engine.pen.set()
     eventually(lambda: second.status == "completed")
+    assert first.status == "completed"
 
 
 def test_time_left_and_progress_follow_what_was_measured(jobs: Jobs, engine: HeldEngine) -> None:
@@ -217,4 +221,4 @@ def test_what_is_slow_by_nature_is_not_taken_for_stuck(
 ) -> None:
     job = Job(order("a"), tmp_path, keep=60)
     job.stage_name, job.step_done = stage, step
-    assert _patience(job, 20 if step else 1) == seconds
+    assert patience(job, 20 if step else 1) == seconds

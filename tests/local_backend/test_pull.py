@@ -226,3 +226,11 @@ def test_a_repo_that_is_not_there_or_has_pickles_only_is_refused(hub: Hub, tmp_p
     hub.folder.rename(tmp_path / "elsewhere")
     (hub.folder).mkdir()
     assert "is no repo of a diffusers pipeline" in pulled(hub, tmp_path).stderr
+
+
+def test_a_hub_that_does_not_answer_is_named_in_one_line(hub: Hub, tmp_path: Path) -> None:
+    hub.url = "http://127.0.0.1:9"
+    refused = pulled(hub, tmp_path)
+    assert refused.returncode == 1
+    assert "The hub failed: " in refused.stderr
+    assert "Traceback" not in refused.stderr

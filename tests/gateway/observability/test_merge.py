@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.db import DatabaseUse
 from gateway.telemetry import Metrics
-from gateway.telemetry_merge import APART, OF_ONE_PROCESS, merged
+from gateway.telemetry_merge import APART, LEAST, OF_ONE_PROCESS, merged
 
 DATABASE_WIDE = {
     "onereel_breaker",
@@ -18,6 +18,7 @@ DATABASE_WIDE = {
     "onereel_meter_events_pending",
     "onereel_meter_events_age_seconds",
     "onereel_storage_bytes",
+    "onereel_api_processes",
 }
 """Gauges that every process answers alike: max by."""
 
@@ -34,6 +35,7 @@ def process(n: int) -> Metrics:
     metrics.set_upstreams({"acme": "open"}, {"acme"})
     metrics.set_upstream_load({"acme": 5}, {"acme": 20})
     metrics.set_database(DatabaseUse(n, 1, 10, 0, n))
+    metrics.set_redis(up=n > 1)
     return metrics
 
 
@@ -67,6 +69,7 @@ def test_sums_greatest_and_apart() -> None:
     assert value(both, "onereel_queue_age_seconds") == 6
     assert value(both, "onereel_breaker", upstream="acme") == 2
     assert value(both, "onereel_upstream_in_flight", upstream="acme") == 5
+    assert value(both, "onereel_redis_up") == 0
     for n in "01":
         assert value(both, "process_resident_memory_bytes", process=n) > 1e6
 
@@ -84,7 +87,9 @@ def test_the_text_is_as_the_library_writes_it() -> None:
 
 
 def test_every_gauge_has_a_rule() -> None:
+    metrics = Metrics()
+    metrics.set_redis(up=True)
     gauges = {
-        m.name for m in Metrics().registry.collect() if m.type == "gauge" and not m.name.startswith(APART)
+        m.name for m in metrics.registry.collect() if m.type == "gauge" and not m.name.startswith(APART)
     }
-    assert gauges == OF_ONE_PROCESS | DATABASE_WIDE
+    assert gauges == OF_ONE_PROCESS | LEAST | DATABASE_WIDE

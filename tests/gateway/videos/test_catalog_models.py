@@ -49,7 +49,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
                 {"currency": "CNY", "usd_per_unit": "0.14", "as_of": "2026-11-01", "source": "the test"}
             ],
         },
-        jobs={"enabled": False},
+        roles=("api",),
     )
     with live(settings, Clock(TODAY.timestamp)) as gateway, gateway.client() as client:
         granted = client.post("/v1/billing/credits", json={"amount_usd": "1000", "reason": "tests"})

@@ -57,7 +57,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         upstreams=(ACME,),
         default_model="acme/fast",
         admin_key=KEY,
-        jobs={"enabled": False},
+        roles=("api",),
         local={"enabled": False},
         log_level="ERROR",
         limits=Limits(image_pixels=1_000_000, image_bytes=200_000, json_bytes=400_000),

@@ -1,12 +1,21 @@
 """The training script goes on exactly where a checkpoint was written."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from local_backend.demo.denoiser_training import DenoiserTraining
 from local_backend.demo.refiner_training import RefinerTraining
+
+
+@pytest.fixture(autouse=True)
+def gradients() -> Iterator[None]:
+    """An engine, which never learns, switches them off for its whole process."""
+    with torch.enable_grad():
+        yield
 
 
 def small() -> DenoiserTraining:

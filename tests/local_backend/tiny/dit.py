@@ -19,11 +19,12 @@ from diffusers import (
     MochiTransformer3DModel,
 )
 
+from local_backend.families import tiny_random
 from tests.local_backend.tiny import parts
 
 
 def _text() -> dict[str, Any]:
-    tokenizer = parts.t5_tokenizer()
+    tokenizer = tiny_random.tokenizer()
     return {"tokenizer": tokenizer, "text_encoder": parts.t5(len(tokenizer))}
 
 

@@ -28,6 +28,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from local_backend.families import tiny_random
 from tests.local_backend.tiny import parts
 
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -125,7 +126,7 @@ def _kandinsky(kind: type[Any], *, pictures: bool) -> Any:
             "out_hidden_size": 16,
         },
     )
-    words = parts.t5_tokenizer()
+    words = tiny_random.tokenizer()
     clip = CLIPTextConfig(
         vocab_size=len(words),
         hidden_size=parts.WIDTH,

@@ -5,16 +5,13 @@ from functools import wraps
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan, UniPCMultistepScheduler
+from diffusers import AutoencoderKLWan
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessor,
     PreTrainedTokenizerFast,
     T5Config,
     T5EncoderModel,
-    T5TokenizerFast,
-    UMT5Config,
-    UMT5EncoderModel,
 )
 
 WIDTH = 32
@@ -34,20 +31,6 @@ def seeded(build: Callable[[], Any]) -> Callable[[], Any]:
             torch.set_rng_state(state)
 
     return built
-
-
-def unigram() -> Tokenizer:
-    """Letters for ASCII, bytes for everything else."""
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    fallback = [(f"<0x{byte:02X}>", -8.0) for byte in range(256)]
-    letters = [("▁", -2.0), *((chr(code), -4.0) for code in range(33, 127))]
-    tokenizer = Tokenizer(models.Unigram([*special, *fallback, *letters], unk_id=2, byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    return tokenizer
-
-
-def t5_tokenizer() -> Any:
-    return T5TokenizerFast(tokenizer_object=unigram(), extra_ids=0)
 
 
 def byte_level(special: list[str], learnt_from: str = "", size: int = 0) -> Tokenizer:
@@ -72,11 +55,6 @@ def t5(vocabulary: int) -> Any:
     return T5EncoderModel(config).eval()
 
 
-def umt5(vocabulary: int) -> Any:
-    config = UMT5Config(vocab_size=vocabulary, d_model=WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
-    return UMT5EncoderModel(config).eval()
-
-
 def wan_vae() -> Any:
     return AutoencoderKLWan(
         base_dim=4,
@@ -85,12 +63,6 @@ def wan_vae() -> Any:
         num_res_blocks=1,
         temperal_downsample=[False, True, True],
     ).eval()
-
-
-def unipc() -> Any:
-    return UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
-    )
 
 
 def image_processor(side: int) -> Any:

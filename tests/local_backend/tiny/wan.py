@@ -13,6 +13,7 @@ from diffusers import (
 )
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from local_backend.families import tiny_random
 from tests.local_backend.tiny import parts
 
 _SIZES: dict[str, Any] = {
@@ -29,12 +30,12 @@ _SIZES: dict[str, Any] = {
 
 
 def _common() -> dict[str, Any]:
-    tokenizer = parts.t5_tokenizer()
+    tokenizer = tiny_random.tokenizer()
     return {
         "tokenizer": tokenizer,
-        "text_encoder": parts.umt5(len(tokenizer)),
+        "text_encoder": tiny_random.text_encoder(len(tokenizer)),
         "vae": parts.wan_vae(),
-        "scheduler": parts.unipc(),
+        "scheduler": tiny_random.scheduler(),
     }
 
 
