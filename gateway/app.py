@@ -103,7 +103,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             *((*CONTROLLERS, *docs_handlers()) if "api" in settings.roles else ()),
-            *health_handlers(process.readiness, services.metrics, process.figures),
+            *health_handlers(process.readiness, process.figures),
         ],
         dependencies={
             **provided(services.by_name()),
@@ -229,19 +229,21 @@ def _build(
         tracing=tracing,
     )
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
+    local = _local_worker(settings, services, place)
     background: list[Runs] = [
         retention,
         CreditUpkeep(db, clock, settings),
         outbox,
         *_collecting(db, clock, account, metrics),
-        *_local_worker(settings, services, place),
+        *local,
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
     beside: list[Runs] = [LoopLag(metrics), presence, watch, workers, *([bus] if bus else ())]
     active = (*beside, *(background if "jobs" in settings.roles else ()))
     closing = (tracing.close, db.close, door.close, media.close, account.close)
-    figures = Figures(db, clock, metrics, catalogue.upstreams)
+    worker = local[0].exposition if local else None
+    figures = Figures(db, clock, metrics, catalogue.upstreams, worker)
     return Process(services, closing, active, readiness, figures, watch.refresh, Stopping(hints))
 
 
@@ -253,7 +255,7 @@ def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) 
     return [MeterOutbox(db, clock, stripe, event_name, metrics), Recharges(db, stripe)]
 
 
-def _local_worker(settings: Settings, services: Services, place: Place | None) -> list[Runs]:
+def _local_worker(settings: Settings, services: Services, place: Place | None) -> list[LocalWorker]:
     """Offer the worker's models at once: jobs wait in the queue while it starts. It runs beside the jobs."""
     if not wanted(settings) or (place is None and "jobs" not in settings.roles):
         return []

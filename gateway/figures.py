@@ -1,7 +1,7 @@
 """Gauges that are read from the database when somebody asks for metrics."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from gateway.videos.tables import videos
 from providers.spec import UpstreamSpec, account_of_server
 
 Upstreams = Callable[[], Iterable[UpstreamSpec]]
+Worker = Callable[[], Awaitable[bytes]]
 
 _UPSTREAM_SLOT: Final = "upstream:"
 _STORAGE_SECONDS: Final = 30.0  # a sum over every video
@@ -36,12 +37,26 @@ class _Work:
 class Figures:
     """Fills the gauges; safe to ask often."""
 
-    def __init__(self, db: Database, clock: Clock, metrics: Metrics, upstreams: Upstreams = tuple) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        metrics: Metrics,
+        upstreams: Upstreams = tuple,
+        worker: Worker | None = None,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._metrics = metrics
         self._upstreams = upstreams
+        self._worker = worker
         self._storage_until = float("-inf")
+
+    async def exposition(self) -> tuple[bytes, str]:
+        """Render everything as it is now, with what the worker of this process says: the text and its media type."""
+        await self.refresh()
+        text, media_type = self._metrics.exposition()
+        return text + (b"" if self._worker is None else await self._worker()), media_type
 
     async def refresh(self) -> None:
         """Read what has changed since the last time."""

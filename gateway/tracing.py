@@ -9,8 +9,9 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from threading import Timer
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote
 
@@ -30,7 +31,7 @@ Kind = Literal["internal", "server", "client", "producer"]
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
-_CLOSE_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 3.0
 _EXPORT_SECONDS: Final = 5.0
 _QUEUE: Final = 8192  # spans; what comes beyond is dropped, never waited for
 _SAMPLED: Final = 1
@@ -180,7 +181,8 @@ class _Exporting(Tracing):
     on = True
 
     def __init__(self, settings: "TracingSettings", count: Callable[[str, int], None]) -> None:
-        self._provider = _provider(settings, count)
+        self._exporter = _exporter(settings, count)
+        self._provider = _provider(settings, self._exporter)
         self._tracer = self._provider.get_tracer("onereel")
 
     def request(self, traceparent: str | None) -> AbstractContextManager[Span]:
@@ -195,9 +197,13 @@ class _Exporting(Tracing):
         return _entered(_Recorded(self._tracer, name, "internal", context, ours(attributes)))
 
     async def close(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await asyncio.to_thread(self._provider.shutdown)
+        late = Timer(_CLOSE_SECONDS, self._exporter.shutdown)
+        late.daemon = True
+        late.start()
+        try:
+            await asyncio.to_thread(self._provider.shutdown)
+        finally:
+            late.cancel()
 
 
 def _known(attributes: Mapping[str, Value | None]) -> dict[str, Value]:
@@ -221,10 +227,9 @@ def _remote(traceparent: str | None) -> Any:
     return set_span_in_context(NonRecordingSpan(parent))
 
 
-def _provider(settings: "TracingSettings", count: Callable[[str, int], None]) -> "TracerProvider":
+def _provider(settings: "TracingSettings", exporter: "SpanExporter") -> "TracerProvider":
     from importlib.metadata import version  # noqa: PLC0415
 
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -243,12 +248,7 @@ def _provider(settings: "TracingSettings", count: Callable[[str, int], None]) ->
         resource=Resource.create(named),
         shutdown_on_exit=False,
     )
-    exporter = OTLPSpanExporter(
-        endpoint=_traces_url(str(settings.endpoint)),
-        headers=_headers(settings.headers.get_secret_value()) if settings.headers is not None else None,
-        timeout=_EXPORT_SECONDS,
-    )
-    provider.add_span_processor(BatchSpanProcessor(_counted(exporter, count), max_queue_size=_QUEUE))
+    provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=_QUEUE))
     return provider
 
 
@@ -264,24 +264,33 @@ def _headers(text: str) -> dict[str, str]:
     return {unquote(name.strip()).lower(): unquote(value.strip()) for name, _, value in pairs}
 
 
-def _counted(exporter: "SpanExporter", count: Callable[[str, int], None]) -> "SpanExporter":
-    """An exporter that tells what became of the spans; whatever breaks in it stays in it."""
+def _exporter(settings: "TracingSettings", count: Callable[[str, int], None]) -> "SpanExporter":
+    """To the collector. It tells what became of the spans; whatever breaks in it stays in it."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult  # noqa: PLC0415
 
+    sent = OTLPSpanExporter(
+        endpoint=_traces_url(str(settings.endpoint)),
+        headers=_headers(settings.headers.get_secret_value()) if settings.headers is not None else None,
+        timeout=_EXPORT_SECONDS,
+    )
+
     class Counted(SpanExporter):
+        closed = False
+
         def export(self, spans: "Sequence[ReadableSpan]") -> "SpanExportResult":
-            try:
-                result = exporter.export(spans)
-            except Exception as error:
-                log.warning("trace_export_failed", error=type(error).__name__)
-                result = SpanExportResult.FAILURE
+            result = SpanExportResult.FAILURE
+            if not self.closed:
+                try:
+                    result = sent.export(spans)
+                except Exception as error:
+                    log.warning("trace_export_failed", error=type(error).__name__)
             count("exported" if result is SpanExportResult.SUCCESS else "failed", len(spans))
             return result
 
         def shutdown(self) -> None:
-            exporter.shutdown()
-
-        def force_flush(self, timeout_millis: int = 30_000) -> bool:
-            return exporter.force_flush(timeout_millis)
+            if not self.closed:
+                self.closed = True
+                sent.shutdown()  # type: ignore[no-untyped-call]  # untyped in the library
 
     return Counted()

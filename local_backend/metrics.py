@@ -23,9 +23,9 @@ class WorkerMetrics:
     """Counts what ends, and looks at the jobs when it is asked. Models are those that the worker serves."""
 
     def __init__(self, jobs: Jobs, models: Iterable[str]) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._registry.register(_Now(jobs, tuple(models)))
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_Now(jobs, tuple(models)))
         self._videos = self._counter("onereel_worker_videos", "Videos by outcome.", "model", "outcome")
         self._device = self._counter(
             "onereel_worker_device_seconds",
@@ -48,10 +48,10 @@ class WorkerMetrics:
 
     def exposition(self) -> tuple[bytes, str]:
         """The text, and its media type without the charset."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+        return generate_latest(self.registry), CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self._registry)
+        return Counter(name, documentation, labels, registry=self.registry)
 
 
 class _Now(Collector):

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.crypto import new_key
 from gateway.settings import Tracing
 from gateway.tracing import OFF, carried, open_tracing, span
 from providers.testing import FakeUpstream
@@ -90,6 +91,32 @@ def test_one_video_is_one_trace_over_two_processes(collected: Collector, tmp_pat
     assert (collected.headers["path"], collected.headers["x-tenant"]) == ("/v1/traces", "a b")
     assert not any(secret.encode() in body for body in collected.bodies for secret in (PROMPT, "sk-"))
     assert not any("traceparent" in each["headers"] for each in asked)
+
+
+def test_one_trace_where_another_process_does_the_job(
+    collected: Collector, postgres_url: str, tmp_path: Path
+) -> None:
+    with FakeUpstream(poll_after_ms=50) as fake:
+        common = {
+            "database_url": postgres_url,
+            "storage_url": f"file://{tmp_path / 'storage'}",
+            "security": {"encryption_keys": [new_key()]},
+            "upstreams": [upstream(fake.base_url)],
+            "tracing": {"endpoint": collected.endpoint},
+        }
+        api = settings_for(tmp_path / "api", roles=("api",), **common)
+        jobs = settings_for(tmp_path / "jobs", roles=("jobs",), **common)
+        with live(api) as front, front.client() as client:
+            video_id = create(client).json()["id"]
+            with live(jobs):
+                until(client, video_id, "completed")
+            of_jobs = {each.name for each in collected.spans}
+    assert {"submit", "store", "settle"} <= of_jobs
+    assert "POST /v1/videos" not in of_jobs  # not sent yet: those were the other's
+    ours = {each.name: each for each in collected.spans if each.trace == TRACE}
+    assert ours["submit"].parent == ours["store"].parent == ours["POST /v1/videos"].id
+    assert ours["settle"].parent == ours["store"].id
+    assert ours["settle"].attributes["onereel.video_id"] == video_id
 
 
 def test_an_upstream_is_told_the_trace_where_that_is_wanted(collected: Collector, tmp_path: Path) -> None:
