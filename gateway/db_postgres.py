@@ -57,6 +57,7 @@ class PostgresDatabase:
         self._background: deque[Work] = deque()
         self._committers: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._background_next = False
 
     async def write(self, fn: Callable[[Connection], T], *, background: bool = False) -> T:
         """See `gateway.db.Database`."""
@@ -116,9 +117,18 @@ class PostgresDatabase:
             settle(await self._commit(group))
 
     def _take(self) -> list[Work]:
-        group = [self._interactive.popleft() for _ in range(min(GROUP, len(self._interactive)))]
-        group += [self._background.popleft() for _ in range(min(BACKGROUND_GROUP, len(self._background)))]
-        return group
+        """What goes into one transaction: one function, or items of one handler, whose locks are in one order.
+
+        Two pieces that lock in the right order each, one after the other, do not: mixed transactions of several
+        processes would wait for each other in circles. Where both kinds of work wait, they take turns.
+        """
+        self._background_next = not self._background_next
+        first, second = self._interactive, self._background
+        if self._background_next:
+            first, second = second, first
+        queue = first or second
+        most = GROUP if queue is self._interactive else BACKGROUND_GROUP
+        return _alike(queue, most) if queue else []
 
     async def _commit(self, group: list[Work]) -> list[Outcome]:
         """Commit the group; where the database refused the group as a whole, each piece by itself."""
@@ -157,6 +167,20 @@ class PostgresDatabase:
                 # a lone piece needs no savepoint, but its failure must undo the transaction
                 return await conn.run_sync(_run_alone, group[0])
             return await conn.run_sync(run_group, group, _savepoint)
+
+
+def _alike(queue: deque[Work], most: int) -> list[Work]:
+    """Take the first, and what is like it of the next few; the rest stays in its order."""
+    first = queue.popleft()
+    if first.handler is None:
+        return [first]
+    group: list[Work] = [first]
+    others: list[Work] = []
+    while queue and len(group) + len(others) < most:
+        work = queue.popleft()
+        (group if work.handler == first.handler else others).append(work)
+    queue.extendleft(reversed(others))
+    return group
 
 
 def _run_alone(conn: Connection, work: Work) -> list[Outcome]:

@@ -90,7 +90,11 @@ def _at(conn: Connection, organization_id: str | None, entry_id: str, param: str
 
 def public_entry(row: Row[Any]) -> dict[str, Any]:
     """Shape an entry as OpenAI does: what happened lies under its type."""
-    told = {"id": row.object_id, "before": row.before, "changes_requested": row.after}
+    told: dict[str, Any] = {"id": row.object_id}
+    if row.before is not None:
+        told["before"] = row.before
+    if row.after is not None:
+        told["data" if row.before is None else "changes_requested"] = row.after
     key = {"id": row.actor_key_id, "type": "service_account", "service_account": {"id": row.actor_key_id}}
     actor: dict[str, Any] = {"type": "system"}
     if row.actor_key_id is not None:

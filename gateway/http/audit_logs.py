@@ -79,7 +79,8 @@ class AuditActor(BaseModel):
 
 
 class AuditLog(BaseModel):
-    """One administrative change. What it was lies under its `type`: id, `before` and `changes_requested`."""
+    """One administrative change. What it was lies under its `type`: the object's id, `data` or `before` and
+    `changes_requested`."""
 
     id: str
     object: Literal["organization.audit_log"] = "organization.audit_log"

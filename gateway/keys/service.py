@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from billing.ledger import Mode, open_balance
 from billing.plans import UNLIMITED_PLAN
 from billing.tables import budgets
-from gateway.audit.notes import Of, caller
+from gateway.audit.notes import Caller, Of, caller
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden
@@ -280,7 +280,11 @@ def _bootstrap(conn: Connection, token: str | None, now: int, billing: Mode) -> 
     _insert_project(conn, DEFAULT_PROJECT, DEFAULT_ORGANIZATION, "Default", now)
     if token is not None:
         form = KeyForm(name="admin", scopes=frozenset(Scope))
-        _insert_key(conn, DEFAULT_ORGANIZATION, DEFAULT_PROJECT, token, form, now)
+        key_id = _insert_key(conn, DEFAULT_ORGANIZATION, DEFAULT_PROJECT, token, form, now)
+        of = Of(DEFAULT_ORGANIZATION, DEFAULT_PROJECT)
+        Caller().note(
+            conn, "api_key.created", key_id, of, after=public_key(store.key(conn, DEFAULT_PROJECT, key_id))
+        )
     return True
 
 

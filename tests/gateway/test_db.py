@@ -108,3 +108,36 @@ async def test_a_process_that_stands_still_holds_nobody_up(db: Database, databas
     finally:
         await stopped.close()
     assert used == 1
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_work_that_locks_in_order_by_itself_never_waits_in_a_circle(
+    db: Database, database_url: str
+) -> None:
+    """Two processes: what one of them is asked first, the other is asked last."""
+    from gateway.db_postgres import PostgresDatabase
+
+    def count_up(name: str, conn: Connection, items):
+        conn.execute(update(slots).where(slots.c.name == name).values(used=slots.c.used + len(items)))
+        conn.exec_driver_sql("SELECT pg_sleep(0.02)")
+        return [None for _ in items]
+
+    names = ("a", "b", "c")
+    handlers = [partial(count_up, name) for name in names]
+    for name in names:
+        await db.write(partial(add_slot, name))
+    url = make_url(database_url).set(drivername="postgresql+asyncpg")
+    other = PostgresDatabase(url.render_as_string(hide_password=False))
+    try:
+        for _ in range(5):
+            forth = [db.write_batch(handler, n) for n in range(4) for handler in handlers]
+            back = [other.write_batch(handler, n) for n in range(4) for handler in reversed(handlers)]
+            alone = [db.write(lambda conn, each=each: each(conn, [None])) for each in handlers]  # type: ignore[misc]
+            await asyncio.gather(*forth, *back, *alone)
+        counts = await db.read(lambda conn: conn.execute(select(slots.c.used)).scalars().all())
+        deadlocks = "SELECT pg_stat_force_next_flush(), deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        met = await db.read(lambda conn: conn.exec_driver_sql(deadlocks).one().deadlocks)
+    finally:
+        await other.close()
+    assert counts == [5 * 9] * 3
+    assert met == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from sqlalchemy import select
 
@@ -134,7 +135,7 @@ def test_every_change_is_noted_once(gateway: Live) -> None:
     assert of_key["request_id"] == made.headers["x-request-id"]
     assert of_key["project"] == {"id": DEFAULT_PROJECT}
     assert of_key["api_key.created"]["id"] == key["id"]
-    assert of_key["api_key.created"]["changes_requested"]["scopes"] == ["organization", "videos.read"]
+    assert of_key["api_key.created"]["data"]["scopes"] == ["organization", "videos.read"]
     changed = by_type["api_key.updated"]["api_key.updated"]
     assert changed["before"] == {"name": "shop", "requests_per_minute": None}
     assert changed["changes_requested"] == {"name": "shop 2", "requests_per_minute": 5}
@@ -198,6 +199,19 @@ def test_only_what_concerns_the_caller_is_shown_page_by_page(gateway: Live) -> N
         refused = client.get(LOGS, params={"after": foreign["id"]})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "after")
         assert client.get(LOGS, params={"effective_at[gte]": "soon"}).status_code == 400
+    with openai.OpenAI(base_url=f"{gateway.base_url}/v1", admin_api_key=key["value"], api_key="none") as sdk:
+        logs = sdk.admin.organization.audit_logs
+        assert [entry.id for entry in logs.list(limit=2)] == [entry["id"] for entry in ours]
+        of_keys = logs.list(event_types=["api_key.created"], effective_at={"gte": first, "lt": last + 1})
+        (made,) = [
+            entry for entry in of_keys if entry.api_key_created and entry.api_key_created.id == key["id"]
+        ]
+        assert made.api_key_created is not None
+        assert made.api_key_created.data is not None
+        assert made.api_key_created.data.scopes == ["organization"]
+        assert made.actor is not None
+        assert made.actor.api_key is not None
+        assert made.actor.api_key.type == "service_account"
     with httpx.Client(
         base_url=gateway.base_url, headers={"Authorization": f"Bearer {reader['value']}"}
     ) as client:
