@@ -31,8 +31,8 @@ Kind = Literal["internal", "server", "client", "producer"]
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
-_CLOSE_SECONDS: Final = 3.0
-_EXPORT_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 2.0
+_EXPORT_SECONDS: Final = 3.0
 _QUEUE: Final = 8192  # spans; what comes beyond is dropped, never waited for
 _SAMPLED: Final = 1
 
