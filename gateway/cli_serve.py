@@ -20,11 +20,11 @@ from gateway.cli_terminal import CommandError, say
 from gateway.crypto import open_secret_box
 from gateway.local_worker import Place, wanted
 from gateway.lock import DataLock, RunningServer, running_server
+from gateway.logs import configure_logging
 from gateway.media.identity import IdentityError, SigningIdentity
 from gateway.process import Stopping
 from gateway.settings import Role, Settings
 from gateway.supervisor import Child, Supervisor
-from gateway.telemetry import configure_logging
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 
