@@ -28,6 +28,7 @@ from gateway.db_open import open_database
 from gateway.events import Hints
 from gateway.figures import Figures
 from gateway.files.service import FileService
+from gateway.group import Group
 from gateway.http.auth import Authentication, provide_principal
 from gateway.http.controllers import CONTROLLERS
 from gateway.http.dependencies import provided, resolve_in_turn
@@ -56,6 +57,7 @@ from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.telemetry_group import SharedMetrics
 from gateway.telemetry_process import LoopLag
 from gateway.tracing import carried, open_tracing
 from gateway.upstreams.health import Health
@@ -85,15 +87,15 @@ def create_app(
     clock: Clock | None = None,
     milestone: Milestone | None = None,
     resolve: Resolver = system_addresses,
-    place: Place | None = None,
+    group: Group | None = None,
 ) -> Litestar:
     """Build the application; what runs beside the requests starts and ends with its lifespan.
 
     `milestone` is called where a crash matters (see `gateway.jobs.context`); `resolve` finds the servers of a fleet;
-    `place` is where the local worker of several processes is.
+    `group` is what the processes of one `serve` have in common.
     """
     configure_logging(settings.log_format, settings.log_level)
-    process = _build(settings, clock or Clock(), milestone or no_milestone, resolve=resolve, place=place)
+    process = _build(settings, clock or Clock(), milestone or no_milestone, resolve=resolve, group=group)
     services = process.services
 
     @asynccontextmanager
@@ -130,7 +132,7 @@ def create_app(
 
 
 def _build(
-    settings: Settings, clock: Clock, milestone: Milestone, *, resolve: Resolver, place: Place | None
+    settings: Settings, clock: Clock, milestone: Milestone, *, resolve: Resolver, group: Group | None
 ) -> Process:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     upload_dir, work_dir = settings.data_dir / "uploads", settings.data_dir / "work"
@@ -230,7 +232,7 @@ def _build(
         tracing=tracing,
     )
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
-    local = _local_worker(settings, services, place)
+    local = _local_worker(settings, services, group.place if group else None)
     background: list[Runs] = [
         retention,
         CreditUpkeep(db, clock, settings),
@@ -240,14 +242,15 @@ def _build(
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
+    shared = SharedMetrics(group.metrics, metrics) if group else None
     active = (
-        *(LoopLag(metrics), presence, watch, workers, *([bus] if bus else ())),
+        *(LoopLag(metrics), presence, watch, workers, *([bus] if bus else ()), *([shared] if shared else ())),
         *([Following(db, hints, services.keys)] if "api" in settings.roles else ()),
         *(background if "jobs" in settings.roles else ()),
     )
     closing = (tracing.close, db.close, door.close, media.close, account.close)
     worker = local[0].exposition if local else None
-    figures = Figures(db, clock, metrics, catalogue.upstreams, worker)
+    figures = Figures(db, clock, metrics, upstreams=catalogue.upstreams, worker=worker, shared=shared)
     return Process(services, closing, active, readiness, figures, watch.refresh, Stopping(hints))
 
 

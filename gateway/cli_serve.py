@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from gateway.app import create_app
 from gateway.cli_terminal import CommandError, say
 from gateway.crypto import open_secret_box
+from gateway.group import Group
 from gateway.local_worker import Place, wanted
 from gateway.lock import DataLock, RunningServer, running_server
 from gateway.logs import configure_logging
@@ -25,6 +26,7 @@ from gateway.media.identity import IdentityError, SigningIdentity
 from gateway.process import Stopping
 from gateway.settings import Role, Settings
 from gateway.supervisor import Child, Supervisor
+from gateway.telemetry_group import forget_others
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 
@@ -145,7 +147,8 @@ def _supervise(
     open_secret_box(settings)  # made once, for all of them
     if settings.provenance.c2pa != "off":
         _ = SigningIdentity(settings).loaded
-    place = Place(settings.local) if wanted(settings) else None
+    group = Group(Place(settings.local) if wanted(settings) else None, settings.data_dir / "metrics")
+    forget_others(group.metrics)
 
     def child(number: int, roles: tuple[Role, ...]) -> Child:
         own = settings.model_copy(update={"roles": roles})
@@ -153,10 +156,10 @@ def _supervise(
 
         def work(serving: Callable[[], None]) -> None:
             if shared:
-                _run(own, listener, serving, place)
+                _run(own, listener, serving, group)
             else:
                 with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                    runner.run(_only_jobs(own, serving, place))
+                    runner.run(_only_jobs(own, serving, group))
 
         return Child(f"{roles[0]} {number + 1}", work)
 
@@ -166,15 +169,15 @@ def _supervise(
     try:
         return supervisor.run(listening, listener.close)
     finally:
-        if place is not None:
-            place.close()
+        if group.place is not None:
+            group.place.close()
 
 
 def _run(
-    settings: Settings, listener: socket.socket, listening: Callable[[], None], place: Place | None = None
+    settings: Settings, listener: socket.socket, listening: Callable[[], None], group: Group | None = None
 ) -> bool:
     """Serve in this process until a signal comes. False if it did not start."""
-    app = create_app(settings, place=place)
+    app = create_app(settings, group=group)
 
     def ready() -> None:
         _spare_the_collector()
@@ -203,9 +206,9 @@ def _run(
     return server.started
 
 
-async def _only_jobs(settings: Settings, serving: Callable[[], None], place: Place | None) -> None:
+async def _only_jobs(settings: Settings, serving: Callable[[], None], group: Group) -> None:
     """Run the jobs of processes that serve the API: without a port, until a signal comes or the parent is gone."""
-    app = create_app(settings, place=place)
+    app = create_app(settings, group=group)
     ended = asyncio.Event()
     parent = os.getppid()
     loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from gateway.db import Database, now_ms
 from gateway.files.tables import files
 from gateway.jobs.tables import jobs, outbox, slots
 from gateway.telemetry import Metrics
+from gateway.telemetry_group import SharedMetrics
 from gateway.videos.tables import videos
 from providers.spec import UpstreamSpec, account_of_server
 
@@ -42,20 +43,26 @@ class Figures:
         db: Database,
         clock: Clock,
         metrics: Metrics,
+        *,
         upstreams: Upstreams = tuple,
         worker: Worker | None = None,
+        shared: SharedMetrics | None = None,
     ) -> None:
         self._db = db
         self._clock = clock
         self._metrics = metrics
         self._upstreams = upstreams
         self._worker = worker
+        self._shared = shared
         self._storage_until = float("-inf")
 
     async def exposition(self) -> tuple[bytes, str]:
-        """Render everything as it is now, with what the worker of this process says: the text and its media type."""
+        """Render everything as it is now, with what the siblings of this process and its worker say: the text and its
+        media type."""
         await self.refresh()
         text, media_type = self._metrics.exposition()
+        if self._shared is not None:
+            text = self._shared.with_others(text)
         return text + (b"" if self._worker is None else await self._worker()), media_type
 
     async def refresh(self) -> None:

@@ -1,8 +1,8 @@
 """Several processes behind one port answer a scrape as one: their expositions merged into one text.
 
 Counters and histograms are sums. A gauge follows the rule for what it says: what every process reads from the database
-is the same in all, so the greatest counts; what is of one process adds up; what only one process can tell of itself
-(its memory, its start) keeps the series apart, by the label `process`.
+is the same in all, so what the first says counts, who has just read it; what is of one process adds up; what only one
+process can tell of itself (its memory, its start) keeps the series apart, by the label `process`.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -31,14 +31,19 @@ APART: Final = "process_"
 _SUMMED: Final = frozenset({"counter", "histogram", "summary"})
 
 
-def merged(expositions: Sequence[bytes]) -> bytes:
-    """Merge the texts of sibling processes, told apart by their order; a single one stays as it is."""
-    if len(expositions) == 1:
+def merged(expositions: Sequence[bytes], ended: Sequence[bytes] = ()) -> bytes:
+    """Merge the texts of sibling processes, told apart by their order, with the freshest first; a single one stays as
+    it is.
+
+    Of those that have `ended` only what adds up over time counts: no counter ever falls.
+    """
+    if len(expositions) == 1 and not ended:
         return expositions[0]
     families: dict[str, _Family] = {}
-    for process, text in enumerate(expositions):
+    for process, text in enumerate((*expositions, *ended)):
         for metric in text_string_to_metric_families(text.decode()):
-            families.setdefault(metric.name, _Family(metric)).add(metric, process)
+            if process < len(expositions) or (metric.type in _SUMMED and not metric.name.startswith(APART)):
+                families.setdefault(metric.name, _Family(metric)).add(metric, process)
     return "".join(family.text() for family in families.values()).encode()
 
 
@@ -50,7 +55,9 @@ class _Family:
         self._values: dict[tuple[str, Labels], float] = {}
         self._apart = first.name.startswith(APART)
         adds = first.type in _SUMMED or first.name in OF_ONE_PROCESS
-        self._join: Callable[[float, float], float] = _added if adds else min if first.name in LEAST else max
+        self._join: Callable[[float, float], float] = (
+            _added if adds else min if first.name in LEAST else _first
+        )
 
     def add(self, metric: Metric, process: int) -> None:
         """Take in what one process says."""
@@ -78,6 +85,10 @@ class _Family:
 
 def _added(one: float, other: float) -> float:
     return one + other
+
+
+def _first(one: float, _other: float) -> float:
+    return one
 
 
 def _without_le(labels: Labels) -> Labels:

@@ -144,12 +144,14 @@ def test_what_redis_quickens_goes_on_without_it(
         until(redis_up(server, 1))
 
     # creates wake the job process, its steps wake the stream of another process, a key ends everywhere at once
-    assert sorted(seconds_to_submit(one, upstream) for _ in range(5))[2] < 0.5
+    until(lambda: max(seconds_to_submit(one, upstream) for _ in range(4)) < 0.5, 60)
     upstream.config(poll_after_ms=700)
     video = create(one)[1]
     assert streamed(two, video["id"])[-1] == "video.completed"
     upstream.config(poll_after_ms=50)
-    assert sorted(refused_after(one, two) for _ in range(3))[1] < 0.5
+    assert (
+        min(refused_after(one, two) for _ in range(4)) < 0.5
+    )  # it was read 0.1 s before, to be believed for 1 s
 
     # both API processes count as one
     limited = one.make_key("limited", requests_per_minute=10)
@@ -227,6 +229,13 @@ def test_several_processes_behind_one_port(postgres_url: str, tmp_path: Path, up
             thread.join()
         assert len(statuses) > 10
         assert set(statuses) == {200}
+        # a scrape sees all processes, also what those counted that are gone, and no counter falls
+        made = 'onereel_http_requests_total{method="POST",route="/v1/videos",status="200"}'
+        before = until(lambda: metric(server, made))
+        assert {create(server)[0] for _ in range(10)} == {200}
+        until(lambda: (metric(server, made) or 0) >= before + 10)
+        counts = [metric(server, made) or 0 for _ in range(10)]
+        assert counts == sorted(counts)
         videos = server.call("GET", "/v1/videos?limit=100")["data"]
         until(lambda: server.call("GET", f"/v1/videos/{videos[0]['id']}")["status"] == "completed", 40)
         left = children(server.pid)

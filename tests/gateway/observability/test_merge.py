@@ -20,7 +20,7 @@ DATABASE_WIDE = {
     "onereel_storage_bytes",
     "onereel_api_processes",
 }
-"""Gauges that every process answers alike: max by."""
+"""Gauges that every process answers alike."""
 
 
 def process(n: int) -> Metrics:
@@ -53,8 +53,8 @@ def value(text: bytes, name: str, **labels: str) -> float:
     return samples(text)[name, tuple(sorted(labels.items()))]
 
 
-def test_sums_greatest_and_apart() -> None:
-    texts = [process(n).exposition()[0] for n in (1, 2)]
+def test_sums_first_and_apart() -> None:
+    texts = [process(n).exposition()[0] for n in (2, 1)]
     both = merged(texts)
     route = {"method": "GET", "route": '/a"\\b', "status": "200"}
     assert value(both, "onereel_http_requests_total", **route) == 3
@@ -72,6 +72,16 @@ def test_sums_greatest_and_apart() -> None:
     assert value(both, "onereel_redis_up") == 0
     for n in "01":
         assert value(both, "process_resident_memory_bytes", process=n) > 1e6
+
+
+def test_what_a_process_counted_stays_when_it_is_gone() -> None:
+    one, other = (process(n).exposition()[0] for n in (1, 2))
+    left = merged([one], [other])
+    route = {"method": "GET", "route": '/a"\\b', "status": "200"}
+    assert value(left, "onereel_http_requests_total", **route) == 3
+    assert value(left, "onereel_http_requests_in_flight") == 1
+    assert value(left, "process_resident_memory_bytes", process="0") > 1e6
+    assert ("process_resident_memory_bytes", (("process", "1"),)) not in samples(left)
 
 
 def test_the_text_is_as_the_library_writes_it() -> None:
