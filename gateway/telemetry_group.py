@@ -24,10 +24,7 @@ class SharedMetrics(Polling):
 
     async def once(self) -> bool:
         """Write down what this process has counted."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        new = self._path.with_suffix(".new")
-        new.write_bytes(self._metrics.exposition()[0])
-        new.replace(self._path)
+        self._write(self._metrics.exposition()[0])
         return False
 
     async def stop(self) -> None:
@@ -36,7 +33,11 @@ class SharedMetrics(Polling):
         await self.once()
 
     def with_others(self, own: bytes) -> bytes:
-        """Merge what this process says now with what the others wrote last."""
+        """Merge what this process says now with what the others wrote last.
+
+        It is written down first: whoever answers next shall say no less.
+        """
+        self._write(own)
         alive = [own]
         ended: list[bytes] = []
         for path in sorted(self._path.parent.glob("*.prom")):
@@ -44,6 +45,12 @@ class SharedMetrics(Polling):
                 is_alive = time.time() - path.stat().st_mtime < _ENDED_SECONDS
                 (alive if is_alive else ended).append(path.read_bytes())
         return merged(alive, ended)
+
+    def _write(self, text: bytes) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_suffix(".new")
+        new.write_bytes(text)
+        new.replace(self._path)
 
 
 def forget_others(folder: Path) -> None:
