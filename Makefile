@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo demo-providers serve test check format gate sdk conformance chaos chaos-short bench bench-gpu lock migration clean
+.PHONY: help install install-gateway demo demo-providers serve test check format gate sdk conformance cluster chaos chaos-short bench bench-gpu lock migration clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -66,6 +66,9 @@ $(CONFORMANCE)/.installed: requirements/conformance.txt
 	@$(PYTHON) -m venv --clear $(CONFORMANCE)
 	@$(CONFORMANCE)/bin/pip --disable-pip-version-check install -q --no-deps --require-hashes -r requirements/conformance.txt
 	@touch $@
+
+cluster: install ## several processes on one PostgreSQL: roles, Redis, an update under load
+	@$(BIN)/python -m pytest -q tests/cluster
 
 chaos-short: install ## kill -9 and friends on both databases, short form
 	@$(BIN)/python -m tests.chaos.run --short

@@ -12,6 +12,7 @@ from litestar.di import Provide
 from litestar.middleware import DefineMiddleware
 
 from gateway.adapters import Adapters
+from gateway.audit.service import AuditService
 from gateway.background import Runs
 from gateway.billing.included import CreditUpkeep
 from gateway.billing.meter_outbox import MeterOutbox
@@ -44,6 +45,7 @@ from gateway.jobs.runner import Runner
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
 from gateway.local_worker import LocalWorker, Place, wanted
+from gateway.logs import configure_logging
 from gateway.media.fetch import MediaFetcher
 from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
@@ -53,7 +55,9 @@ from gateway.retention import Retention
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.storage import Storage
-from gateway.telemetry import Metrics, configure_logging
+from gateway.telemetry import Metrics
+from gateway.telemetry_process import LoopLag
+from gateway.tracing import carried, open_tracing
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
 from gateway.upstreams.watch import UpstreamWatch
@@ -62,6 +66,7 @@ from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
 from gateway.videos.content import VideoContent
+from gateway.videos.following import Following
 from gateway.videos.input_links import InputLinks
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
@@ -99,7 +104,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             *((*CONTROLLERS, *docs_handlers()) if "api" in settings.roles else ()),
-            *health_handlers(process.readiness, services.metrics, process.figures),
+            *health_handlers(process.readiness, process.figures),
         ],
         dependencies={
             **provided(services.by_name()),
@@ -118,7 +123,9 @@ def create_app(
     )
     resolve_in_turn(app)
     # Around routing, so that unknown paths and wrong methods get their request id too.
-    app.asgi_handler = RequestContext(app.asgi_handler, services.metrics, services.hints, process.stopping)
+    app.asgi_handler = RequestContext(
+        app.asgi_handler, services.metrics, services.hints, process.stopping, services.tracing
+    )
     return app
 
 
@@ -135,7 +142,8 @@ def _build(
     catalogue, hints, metrics = Catalogue(settings, today=clock.today), Hints(), Metrics()
     bus = RedisBus(settings.redis_url, settings.redis_prefix, hints, metrics) if settings.redis_url else None
     presence = Presence(db, settings.roles, VERSION, metrics)
-    door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts)
+    tracing = open_tracing(settings.tracing, metrics.spans)
+    door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts, traceparent=carried)
     secrets = open_secret_box(settings)
     health = Health(db, clock, settings.routing, metrics)
     watch = UpstreamWatch(db, secrets, catalogue, health, hints)
@@ -161,6 +169,7 @@ def _build(
             media=media,
             hints=hints,
             upload_dir=upload_dir,
+            metrics=metrics,
         ),
         content=VideoContent(db, storage, media, clock),
         files=FileService(db, storage, media, clock),
@@ -169,11 +178,13 @@ def _build(
         ),
         billing=BillingService(db, clock, settings),
         usage=UsageService(db, clock),
+        audit=AuditService(db),
         reconciliation=Reconciliation(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url, catalogue=catalogue, adapter=adapters),
         stripe=StripeService(db, clock, account),
         hints=hints,
         metrics=metrics,
+        tracing=tracing,
         inputs=InputLinks(db, clock, secrets, settings.public_url),
         upstreams=UpstreamService(
             db,
@@ -206,24 +217,38 @@ def _build(
         callback_url=services.callbacks.url,
         input_url=services.inputs.url,
         milestone=milestone,
+        tracing=tracing,
     )
-    outbox = Outbox(db, door, clock=clock, secrets=secrets, settings=settings, hints=hints)
+    outbox = Outbox(
+        db,
+        door,
+        clock=clock,
+        secrets=secrets,
+        settings=settings,
+        hints=hints,
+        metrics=metrics,
+        tracing=tracing,
+    )
     retention = Retention(db, storage, clock, settings, folders=(upload_dir, work_dir))
+    local = _local_worker(settings, services, place)
     background: list[Runs] = [
         retention,
         CreditUpkeep(db, clock, settings),
         outbox,
         *_collecting(db, clock, account, metrics),
-        *_local_worker(settings, services, place),
+        *local,
         Runner(context),
     ]
     readiness = Readiness(db, storage, catalogue)
-    beside: list[Runs] = [presence, watch, workers, *([bus] if bus else ())]
-    active = (*beside, *(background if "jobs" in settings.roles else ()))
-    closing = (db.close, door.close, media.close, account.close)
-    return Process(
-        services, closing, active, readiness, Figures(db, clock, metrics), watch.refresh, Stopping(hints)
+    active = (
+        *(LoopLag(metrics), presence, watch, workers, *([bus] if bus else ())),
+        *([Following(db, hints, services.keys)] if "api" in settings.roles else ()),
+        *(background if "jobs" in settings.roles else ()),
     )
+    closing = (tracing.close, db.close, door.close, media.close, account.close)
+    worker = local[0].exposition if local else None
+    figures = Figures(db, clock, metrics, catalogue.upstreams, worker)
+    return Process(services, closing, active, readiness, figures, watch.refresh, Stopping(hints))
 
 
 def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) -> list[Runs]:
@@ -234,7 +259,7 @@ def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) 
     return [MeterOutbox(db, clock, stripe, event_name, metrics), Recharges(db, stripe)]
 
 
-def _local_worker(settings: Settings, services: Services, place: Place | None) -> list[Runs]:
+def _local_worker(settings: Settings, services: Services, place: Place | None) -> list[LocalWorker]:
     """Offer the worker's models at once: jobs wait in the queue while it starts. It runs beside the jobs."""
     if not wanted(settings) or (place is None and "jobs" not in settings.roles):
         return []

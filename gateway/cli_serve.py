@@ -20,11 +20,11 @@ from gateway.cli_terminal import CommandError, say
 from gateway.crypto import open_secret_box
 from gateway.local_worker import Place, wanted
 from gateway.lock import DataLock, RunningServer, running_server
+from gateway.logs import configure_logging
 from gateway.media.identity import IdentityError, SigningIdentity
 from gateway.process import Stopping
 from gateway.settings import Role, Settings
 from gateway.supervisor import Child, Supervisor
-from gateway.telemetry import configure_logging
 from providers.http import HttpDoor
 from providers.registry import build_adapter
 
@@ -81,6 +81,7 @@ def serve(settings: Settings) -> None:
     _check_upstreams(settings)
     _check_identity(settings)
     groups = _groups(settings)
+    _raise_file_limit()
     lock = _take_lock(settings)
     with contextlib.closing(_bind(settings.host, settings.port)) as listener:
         url = _url(settings.host, listener.getsockname()[1])
@@ -102,6 +103,16 @@ def serve(settings: Settings) -> None:
                 lock.release()
     if not started:
         raise CommandError("The server did not start; the reason is above.")
+
+
+def _raise_file_limit() -> None:
+    """Every event stream is an open file, and many systems begin with 1024."""
+    if sys.platform != "win32":
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _groups(settings: Settings) -> list[tuple[Role, ...]]:

@@ -12,8 +12,9 @@ from gateway.clock import Clock
 from gateway.crypto import open_secret_box
 from gateway.events import Hints
 from gateway.keys.forms import parse
+from gateway.logs import configure_logging
 from gateway.settings import Settings
-from gateway.telemetry import Metrics, configure_logging
+from gateway.telemetry import Metrics
 from gateway.upstreams.forms import CredentialForm, PauseForm, UpstreamForm
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService

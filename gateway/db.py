@@ -10,6 +10,7 @@ writer thread and a few reader threads, on PostgreSQL over asyncpg.
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -51,6 +52,17 @@ def _now_postgresql(_element: now_ms, _compiler: SQLCompiler, **_kw: Any) -> str
     return "(extract(epoch from clock_timestamp()) * 1000)::bigint"
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseUse:
+    """What one process has of the database now: connections, and writes that wait for the next group."""
+
+    in_use: int
+    idle: int
+    most: int
+    interactive: int
+    background: int
+
+
 class Database(Protocol):
     """What services and jobs see. Errors of the item's own function reach its own caller only."""
 
@@ -66,6 +78,10 @@ class Database(Protocol):
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run fn on a snapshot, outside the writer."""
+        ...
+
+    def use(self) -> DatabaseUse:
+        """Tell how busy it is."""
         ...
 
     async def close(self) -> None:

@@ -3,13 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
-from gateway.db import BatchHandler, json_text
+from gateway.db import BatchHandler, DatabaseUse, json_text
 from gateway.db_group import Outcome, Work, run_group, settle
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ I = TypeVar("I")  # noqa: E741
 GROUP: Final = 64
 BACKGROUND_GROUP: Final = 16
 COMMITTERS: Final = 3
+_OVERFLOW: Final = 4
 RETRIES: Final = 5
 STALLED_SECONDS: Final = 10.0
 """A process that stands still inside a transaction (stopped, swapped out, cut off) holds row locks that every other
@@ -44,11 +46,12 @@ class PostgresDatabase:
         self._engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
-            max_overflow=4,
+            max_overflow=_OVERFLOW,
             hide_parameters=True,
             json_serializer=json_text,
             connect_args={"server_settings": stalled},
         )
+        self._most = pool_size + _OVERFLOW
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._interactive: deque[Work] = deque()
         self._background: deque[Work] = deque()
@@ -81,6 +84,12 @@ class PostgresDatabase:
     async def _read_once(self, fn: Callable[[Connection], T]) -> T:
         async with self._autocommit.connect() as conn:
             return await conn.run_sync(fn)
+
+    def use(self) -> DatabaseUse:
+        """See `gateway.db.Database`."""
+        pool, most = cast("QueuePool", self._engine.pool), self._most
+        waiting = len(self._interactive), len(self._background)
+        return DatabaseUse(pool.checkedout(), pool.checkedin(), most, *waiting)
 
     async def close(self) -> None:
         """See `gateway.db.Database`."""
@@ -165,7 +174,8 @@ def _alike(queue: deque[Work], most: int) -> list[Work]:
     first = queue.popleft()
     if first.handler is None:
         return [first]
-    group, others = [first], []
+    group: list[Work] = [first]
+    others: list[Work] = []
     while queue and len(group) + len(others) < most:
         work = queue.popleft()
         (group if work.handler == first.handler else others).append(work)

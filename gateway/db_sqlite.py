@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from gateway.clock import Clock
-from gateway.db import BatchHandler, json_text, later
+from gateway.db import BatchHandler, DatabaseUse, json_text, later
 from gateway.db_group import Outcome, TransactionLost, Work, run_group, settle
 
 T = TypeVar("T")
@@ -115,6 +115,12 @@ class SqliteDatabase:
         self._reads.put(work)
         result: T = await work.future
         return result
+
+    def use(self) -> DatabaseUse:
+        """See `gateway.db.Database`: a writer and the readers, which are busy as long as work waits for them."""
+        waiting, behind = len(self._interactive), len(self._background)
+        busy = min(READERS, self._reads.qsize()) + (1 if waiting or behind else 0)
+        return DatabaseUse(busy, READERS + 1 - busy, READERS + 1, waiting, behind)
 
     async def close(self) -> None:
         """See `gateway.db.Database`."""

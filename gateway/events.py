@@ -1,8 +1,8 @@
 """Hints: a video changed, a job is due, a key changed. The rows are the truth; a lost hint costs a poll interval."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -19,6 +19,35 @@ class News:
         return self.jobs or self.outbox or self.keys or bool(self.videos)
 
 
+class Watch:
+    """One who waits for news of a video, beyond the `version` it has. `token` is the API key that lets it."""
+
+    __slots__ = ("_event", "_news", "token", "version")
+
+    def __init__(self, token: str, version: int) -> None:
+        self.token = token
+        self.version = version
+        self._news = False
+        self._event = asyncio.Event()
+
+    def wake(self, *, news: bool) -> None:
+        """Let it look: whether there is something new, else only whether it may go on."""
+        self._news |= news
+        self._event.set()
+
+    def take(self) -> bool:
+        """Whether something may be new since the last time."""
+        self._event.clear()
+        news, self._news = self._news, False
+        return news
+
+    async def wait(self, seconds: float) -> None:
+        """Sleep until woken, or that long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+
+
 class Hints:
     """Wake-ups between the parts of one process, and through `gateway.bus` between processes.
 
@@ -27,7 +56,7 @@ class Hints:
     """
 
     def __init__(self) -> None:
-        self._videos: dict[str, set[asyncio.Event]] = {}
+        self._watches: dict[str, set[Watch]] = {}
         self._forget: list[Callable[[], None]] = []
         self.jobs = asyncio.Event()
         self.outbox = asyncio.Event()
@@ -42,9 +71,9 @@ class Hints:
         self.passed_on = False
 
     @property
-    def watched(self) -> Iterable[str]:
-        """The videos that somebody waits for."""
-        return self._videos.keys()
+    def watches(self) -> Mapping[str, Collection[Watch]]:
+        """Who waits, by video."""
+        return self._watches
 
     def jobs_due(self) -> None:
         """Wake whoever runs jobs."""
@@ -70,7 +99,7 @@ class Hints:
     def video_changed(self, video_ids: Iterable[str]) -> None:
         """Wake every watcher of these videos."""
         ids = list(video_ids)
-        self._wake(ids)
+        self.wake(ids)
         if self.passed_on:
             self.news.videos.update(ids)
             self.told.set()
@@ -83,39 +112,43 @@ class Hints:
             self.outbox.set()
         if news.keys:
             self._forget_keys()
-        self._wake(news.videos)
+        self.wake(news.videos)
 
     def missed(self) -> None:
         """News may have been lost: everybody looks for himself."""
-        self.heard(News(jobs=True, outbox=True, keys=True, videos=set(self._videos)))
+        self.heard(News(jobs=True, outbox=True, keys=True, videos=set(self._watches)))
 
     def close(self) -> None:
         """End every stream."""
         self.closing = True
-        self._wake(list(self._videos))
+        self.wake(list(self._watches))
 
     def when_keys_change(self, forget: Callable[[], None]) -> None:
         """Call `forget` at every change of a key, of whichever process."""
         self._forget.append(forget)
 
     @asynccontextmanager
-    async def watching(self, video_id: str) -> AsyncIterator[asyncio.Event]:
-        """An event that is set whenever the video changes; the watcher clears it."""
-        event = asyncio.Event()
-        self._videos.setdefault(video_id, set()).add(event)
+    async def watching(self, video_id: str, token: str, version: int) -> AsyncIterator[Watch]:
+        """Wake the watch whenever the video changes or the key may have."""
+        watch = Watch(token, version)
+        self._watches.setdefault(video_id, set()).add(watch)
         try:
-            yield event
+            yield watch
         finally:
-            watchers = self._videos[video_id]
-            watchers.discard(event)
+            watchers = self._watches[video_id]
+            watchers.discard(watch)
             if not watchers:
-                del self._videos[video_id]
+                del self._watches[video_id]
 
-    def _wake(self, video_ids: Iterable[str]) -> None:
+    def wake(self, video_ids: Iterable[str]) -> None:
+        """Wake the watchers of these videos in this process."""
         for video_id in video_ids:
-            for event in self._videos.get(video_id, ()):
-                event.set()
+            for watch in self._watches.get(video_id, ()):
+                watch.wake(news=True)
 
     def _forget_keys(self) -> None:
         for forget in self._forget:
             forget()
+        for watchers in self._watches.values():
+            for watch in watchers:
+                watch.wake(news=False)

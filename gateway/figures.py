@@ -1,5 +1,7 @@
 """Gauges that are read from the database when somebody asks for metrics."""
 
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,10 +11,15 @@ from billing.stripe_tables import meter_events
 from gateway.clock import Clock
 from gateway.db import Database, now_ms
 from gateway.files.tables import files
-from gateway.jobs.tables import jobs, outbox
+from gateway.jobs.tables import jobs, outbox, slots
 from gateway.telemetry import Metrics
 from gateway.videos.tables import videos
+from providers.spec import UpstreamSpec, account_of_server
 
+Upstreams = Callable[[], Iterable[UpstreamSpec]]
+Worker = Callable[[], Awaitable[bytes]]
+
+_UPSTREAM_SLOT: Final = "upstream:"
 _STORAGE_SECONDS: Final = 30.0  # a sum over every video
 
 
@@ -21,6 +28,8 @@ class _Work:
     by_state: dict[str, int]
     queue_age_ms: int
     outbox_pending: int
+    outbox_age_ms: int
+    in_flight: dict[str, int]
     meter_pending: int
     meter_age_ms: int
 
@@ -28,17 +37,37 @@ class _Work:
 class Figures:
     """Fills the gauges; safe to ask often."""
 
-    def __init__(self, db: Database, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        metrics: Metrics,
+        upstreams: Upstreams = tuple,
+        worker: Worker | None = None,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._metrics = metrics
+        self._upstreams = upstreams
+        self._worker = worker
         self._storage_until = float("-inf")
+
+    async def exposition(self) -> tuple[bytes, str]:
+        """Render everything as it is now, with what the worker of this process says: the text and its media type."""
+        await self.refresh()
+        text, media_type = self._metrics.exposition()
+        return text + (b"" if self._worker is None else await self._worker()), media_type
 
     async def refresh(self) -> None:
         """Read what has changed since the last time."""
         work = await self._db.read(_work)
         self._metrics.set_jobs(work.by_state, work.queue_age_ms / 1000)
-        self._metrics.set_outbox_pending(work.outbox_pending)
+        self._metrics.set_outbox_pending(work.outbox_pending, work.outbox_age_ms / 1000)
+        self._metrics.set_database(self._db.use())
+        upstreams = self._upstreams()
+        in_flight = {each.name: work.in_flight.get(each.name, 0) for each in upstreams}
+        most = {each.name: each.max_concurrent for each in upstreams if each.max_concurrent is not None}
+        self._metrics.set_upstream_load(in_flight, most)
         self._metrics.set_meter_events(work.meter_pending, work.meter_age_ms / 1000)
         if self._clock.monotonic() >= self._storage_until:
             self._storage_until = self._clock.monotonic() + _STORAGE_SECONDS
@@ -51,7 +80,9 @@ def _work(conn: Connection) -> _Work:
     age = conn.execute(
         select(now_ms() - func.min(jobs.c.due)).where(jobs.c.due <= now_ms(), waiting)
     ).scalar_one()
-    pending = conn.execute(select(func.count()).where(outbox.c.state == "pending")).scalar_one()
+    pending = conn.execute(
+        select(func.count(), now_ms() - func.min(outbox.c.due)).where(outbox.c.due > 0)
+    ).one()
     unsent = case((meter_events.c.state == "pending", meter_events.c.occurred_at))
     usage = conn.execute(
         select(func.count(), now_ms() - func.min(unsent)).where(meter_events.c.due > 0)
@@ -59,10 +90,21 @@ def _work(conn: Connection) -> _Work:
     return _Work(
         {row.state: row.total for row in counted},
         max(0, int(age or 0)),
-        pending,
+        int(pending[0]),
+        max(0, int(pending[1] or 0)),
+        _in_flight(conn),
         int(usage[0]),
         max(0, int(usage[1] or 0)),
     )
+
+
+def _in_flight(conn: Connection) -> dict[str, int]:
+    """Videos by upstream; the servers of a fleet are one."""
+    held = select(slots.c.name, slots.c.used).where(slots.c.name.startswith(_UPSTREAM_SLOT), slots.c.used > 0)
+    found: Counter[str] = Counter()
+    for row in conn.execute(held):
+        found[account_of_server(row.name.removeprefix(_UPSTREAM_SLOT))] += row.used
+    return found
 
 
 def _stored_bytes(conn: Connection) -> int:

@@ -21,6 +21,7 @@ Prefix = Literal[
     "whd",
     "rch",
     "bud",
+    "audit",
 ]
 
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import secrets
 import socket
 import sys
@@ -35,6 +36,7 @@ _SETTLED_SECONDS: Final = 30.0  # a worker that lived this long starts the back-
 _PORT_SECONDS: Final = 60.0  # from exec to its first line: Python starts slowly on a crowded machine
 _HEALTH_TIMEOUT: Final = 5.0
 _READ_BYTES: Final = 64 * 1024
+_OF_PROCESS: Final = re.compile(rb"(?:# \w+ )?process_")
 
 # The worker needs no secret of ours: only what Python, torch and a GPU driver read.
 _ENVIRONMENT: Final = ("PATH", "HOME", "LANG", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "VIRTUAL_ENV")
@@ -196,18 +198,34 @@ class LocalWorker:
     async def _health(self) -> WorkerState | None:
         """The worker's own word, None without a proper answer."""
         try:
-            async with asyncio.timeout(_HEALTH_TIMEOUT):
-                reader, writer = await asyncio.open_connection(_HOST, self._place.port)
-                try:
-                    writer.write(b"GET /health HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n")
-                    answer = await reader.read(_READ_BYTES)
-                    while chunk := await reader.read(_READ_BYTES):
-                        answer += chunk
-                finally:
-                    writer.close()
-            return WorkerState(json.loads(answer.partition(b"\r\n\r\n")[2])["status"])
+            return WorkerState(json.loads(await self._get("/health"))["status"])
         except (OSError, TimeoutError, ValueError, KeyError, TypeError):
             return None
+
+    async def exposition(self) -> bytes:
+        """What the worker tells Prometheus, but not what the system says of its process: that is told of ours. Nothing
+        while it does not answer."""
+        if self.state is WorkerState.STOPPED:
+            return b""
+        try:
+            lines = (await self._get("/metrics")).splitlines(keepends=True)
+        except (OSError, TimeoutError):
+            return b""
+        return b"".join(line for line in lines if not _OF_PROCESS.match(line))
+
+    async def _get(self, path: str) -> bytes:
+        """Read one answer, whole."""
+        head = f"GET {path} HTTP/1.1\r\nHost: worker\r\nAuthorization: Bearer {self._place.token}\r\n"
+        async with asyncio.timeout(_HEALTH_TIMEOUT):
+            reader, writer = await asyncio.open_connection(_HOST, self._place.port)
+            try:
+                writer.write(f"{head}Connection: close\r\n\r\n".encode())
+                answer = await reader.read(_READ_BYTES)
+                while chunk := await reader.read(_READ_BYTES):
+                    answer += chunk
+            finally:
+                writer.close()
+        return answer.partition(b"\r\n\r\n")[2]
 
     def _enter(self, state: WorkerState) -> None:
         before, self.state = self.state, state

@@ -9,7 +9,7 @@ from gateway.clock import Clock
 from gateway.db_open import open_database
 from gateway.settings import Settings
 
-HEAD = "0009"
+HEAD = "0010"
 
 
 def current_revision(conn: Connection) -> str | None:

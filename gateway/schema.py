@@ -2,6 +2,7 @@
 
 import billing.stripe_tables
 import billing.usage_tables
+import gateway.audit.tables
 import gateway.files.tables
 import gateway.idempotency.tables
 import gateway.jobs.tables
@@ -16,6 +17,7 @@ from gateway.db import metadata as gateway_metadata
 TABLE_MODULES = (
     billing.stripe_tables,
     billing.usage_tables,
+    gateway.audit.tables,
     gateway.files.tables,
     gateway.idempotency.tables,
     gateway.jobs.tables,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.audit.service import AuditService
 from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
 from gateway.clock import Clock
@@ -17,6 +18,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.tracing import Tracing
 from gateway.upstreams.service import UpstreamService
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
@@ -47,11 +49,13 @@ class Services:
     webhooks: WebhookService
     billing: BillingService
     usage: UsageService
+    audit: AuditService
     reconciliation: Reconciliation
     callbacks: Callbacks
     stripe: StripeService
     hints: Hints
     metrics: Metrics
+    tracing: Tracing
     inputs: InputLinks
     upstreams: UpstreamService
     upload_dir: Path

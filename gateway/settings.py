@@ -148,6 +148,15 @@ class Metrics(_Section):
     token: SecretStr | None = None
 
 
+class Tracing(_Section):
+    """OpenTelemetry traces, see docs/observability.md. `endpoint` is the address of an OTLP/HTTP collector; without it
+    there are none. `headers` are "name=value,name=value". `sample_ratio` of the traces are kept, whole."""
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    headers: SecretStr | None = None
+    sample_ratio: float = Field(default=1.0, ge=0, le=1)
+
+
 class Limits(_Section):
     """Bounds on requests. Bytes, pixels and seconds by name."""
 
@@ -230,6 +239,7 @@ class Settings(BaseSettings):
     billing: Billing = Billing()
     stripe: StripeAccount = StripeAccount()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     limits: Limits = Limits()
     media: Media = Media()
     provenance: Provenance = Provenance()

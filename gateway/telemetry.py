@@ -1,124 +1,46 @@
-"""What an operator sees: structured logs with request and video ids, and Prometheus metrics."""
+"""What Prometheus reads: the metrics of one process."""
 
-import logging
-import sys
-from collections.abc import Collection, Mapping, MutableMapping
-from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, TextIO
+from collections.abc import Collection, Mapping
+from typing import Final, Literal
 
-import structlog
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from gateway.telemetry_base import LATENCY
+from gateway.telemetry_process import ProcessMetrics
+from gateway.telemetry_work import WorkMetrics
 from providers.spec import account_of_server
 
-_SECRET_WORDS: Final = (
-    "authorization",
-    "api_key",
-    "token",
-    "secret",
-    "password",
-    "credential",
-    "cookie",
-    "prompt",
-)
 _BREAKER_STATES: Final = ("closed", "half_open", "open")
-_LATENCY: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-
-# Local variables in a traceback would write down prompts and keys.
-_TRACEBACK: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
 
 
-def _hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    """Blank values whose name says that they must not be written down."""
-    for name in event:
-        if name != "event" and any(word in name.lower() for word in _SECRET_WORDS):
-            event[name] = "[hidden]"
-    return event
+class Metrics(WorkMetrics, ProcessMetrics):
+    """The metrics of one process, in a registry of their own. Times are seconds.
 
-
-class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever sys.stderr is at the moment."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def configure_logging(log_format: Literal["json", "console"], level: str) -> None:
-    """Send structlog and the standard library through one renderer to stderr."""
-    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-    shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _hide_secrets,
-    ]
-    renderer: list[structlog.types.Processor] = (
-        [structlog.processors.ExceptionRenderer(_TRACEBACK), structlog.processors.JSONRenderer(default=str)]
-        if log_format == "json"
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
-    )
-    structlog.configure(
-        processors=[*shared, *renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # of the moment: it may be redirected
-        cache_logger_on_first_use=False,
-    )
-    handler = _Stderr()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(number)
-    for name in ("httpx", "httpcore", "aiohttp.access", "uvicorn.access", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def video_context(video_id: str) -> AbstractContextManager[None]:
-    """Put the video id on every log line of the block."""
-    return structlog.contextvars.bound_contextvars(video_id=video_id)
-
-
-class Metrics:
-    """The metrics of one process, in a registry of their own. Times are seconds."""
+    Requests, upstreams and what the database tells; jobs and money are in `telemetry_work`, the process in
+    `telemetry_process`.
+    """
 
     def __init__(self) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped in the library  # a second series for each, which nobody reads
-        self.registry = CollectorRegistry()
+        super().__init__()
         self._requests = self._counter("onereel_http_requests", "HTTP requests.", "method", "route", "status")
-        self._request_seconds = Histogram(
-            "onereel_http_request_seconds",
-            "Time to the end of the answer.",
-            ("route",),
-            registry=self.registry,
-            buckets=_LATENCY,
+        self._request_seconds = self._histogram(
+            "onereel_http_request_seconds", "Time to the end of the answer.", LATENCY, "route"
         )
+        self._in_flight = self._gauge("onereel_http_requests_in_flight", "Requests being answered.")
         self._upstream = self._counter(
             "onereel_upstream_requests", "Calls to upstreams.", "upstream", "operation", "outcome"
         )
-        self._upstream_seconds = Histogram(
-            "onereel_upstream_seconds",
-            "Time of one call to an upstream.",
-            ("upstream", "operation"),
-            registry=self.registry,
-            buckets=_LATENCY,
+        self._upstream_seconds = self._histogram(
+            "onereel_upstream_seconds", "Time of one call to an upstream.", LATENCY, "upstream", "operation"
+        )
+        self._upstream_videos = self._gauge(
+            "onereel_upstream_in_flight", "Videos that an upstream has, of all processes.", "upstream"
+        )
+        self._upstream_room = self._gauge(
+            "onereel_upstream_max_concurrent",
+            "How many it may have at once, where that is bounded.",
+            "upstream",
         )
         self._unknown_state = self._counter(
             "onereel_unknown_upstream_state", "Upstream states that the adapter does not know.", "upstream"
@@ -143,6 +65,9 @@ class Metrics:
         self._jobs = self._gauge("onereel_jobs", "Jobs by state.", "state")
         self._queue_age = self._gauge("onereel_queue_age_seconds", "Age of the oldest job that is due.")
         self._outbox = self._gauge("onereel_outbox_pending", "Client events that wait for delivery.")
+        self._outbox_age = self._gauge(
+            "onereel_outbox_age_seconds", "How long the oldest that is due has been so."
+        )
         self._meter_events = self._counter("onereel_meter_events", "Usage events for Stripe.", "outcome")
         self._meter_pending = self._gauge(
             "onereel_meter_events_pending", "Usage events that wait for Stripe."
@@ -157,6 +82,10 @@ class Metrics:
         self._http_children: dict[tuple[str, str, int], Counter] = {}
         self._time_children: dict[str, Histogram] = {}
 
+    def request_began(self) -> None:
+        """Count a request until `http_request` is told of it."""
+        self._in_flight.inc()
+
     def http_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; `route` is the template of the path, never the path."""
         counter = self._http_children.get((method, route, status))
@@ -165,6 +94,7 @@ class Metrics:
                 method, route, str(status)
             )
         counter.inc()
+        self._in_flight.dec()
         histogram = self._time_children.get(route)
         if histogram is None:
             histogram = self._time_children[route] = self._request_seconds.labels(route)
@@ -204,6 +134,15 @@ class Metrics:
             self._breaker.labels(name).set(_BREAKER_STATES.index(state))
             self._paused.labels(name).set(name in paused)
 
+    def set_upstream_load(self, in_flight: Mapping[str, int], most: Mapping[str, int]) -> None:
+        """Replace how many videos each upstream has, and how many it may have."""
+        self._upstream_videos.clear()
+        self._upstream_room.clear()
+        for name, count in in_flight.items():
+            self._upstream_videos.labels(name).set(count)
+        for name, count in most.items():
+            self._upstream_room.labels(name).set(count)
+
     def set_jobs(self, by_state: Mapping[str, int], queue_age_seconds: float) -> None:
         """Replace the job figures: a state without jobs drops to zero."""
         for state in {sample.labels["state"] for metric in self._jobs.collect() for sample in metric.samples}:
@@ -212,9 +151,10 @@ class Metrics:
             self._jobs.labels(state).set(count)
         self._queue_age.set(queue_age_seconds)
 
-    def set_outbox_pending(self, count: int) -> None:
-        """Replace the number of client events that wait."""
+    def set_outbox_pending(self, count: int, age_seconds: float = 0) -> None:
+        """Replace the number of client events that wait, and how late the oldest of them is."""
         self._outbox.set(count)
+        self._outbox_age.set(age_seconds)
 
     def meter_event(self, outcome: Literal["sent", "failed", "dead"]) -> None:
         """Count one try to tell Stripe of usage: `failed` is tried again, `dead` never."""
@@ -246,9 +186,3 @@ class Metrics:
     def exposition(self) -> tuple[bytes, str]:
         """Render everything: the text (UTF-8) and its media type, without the charset."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
-
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self.registry)
-
-    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
-        return Gauge(name, documentation, labels, registry=self.registry)

@@ -148,6 +148,7 @@ class Engine:
         usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         steps = {name: round(statistics.median(kept), 4) for name, kept in self._step_seconds.items() if kept}
         facts: dict[str, Any] = {
+            "device": self._device,
             "load_seconds": round(self.load_seconds, 3),
             "step_seconds": steps,
             "peak_memory_bytes": usage if sys.platform == "darwin" else usage * 1024,
@@ -155,7 +156,9 @@ class Engine:
             "out_of_memory": self.out_of_memory,
         }
         if self._device.startswith("cuda"):
+            facts["device_memory_bytes"] = torch.cuda.memory_reserved(self._device)
             facts["peak_device_memory_bytes"] = torch.cuda.max_memory_reserved()
+            facts["total_device_memory_bytes"] = torch.cuda.get_device_properties(self._device).total_memory
         return facts
 
     def _rung(self, order: Order, shape: Shape) -> Rung:

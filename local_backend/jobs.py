@@ -62,11 +62,12 @@ class Makes(Protocol):
 class Jobs:
     """The worker's jobs. `load` makes the engine, inside its thread; `keep` is seconds a finished one stays.
 
-    `batch`: how many that are alike are made in one call at most.
+    `batch`: how many that are alike are made in one call at most. `on_end` is told of each that has ended.
     """
 
     def __init__(self, folder: Path, load: Callable[[], Makes], *, keep: float, batch: int = 1) -> None:
         self.engine: Makes | None = None
+        self.on_end: Callable[[Job], None] = _nothing
         self._folder = folder
         self._load = load
         self._keep = keep
@@ -295,6 +296,7 @@ class Jobs:
             job.status = "completed" if job.error is None else "failed"
             if job.order.video_id not in self._jobs:  # deleted while it ran
                 shutil.rmtree(job.folder, ignore_errors=True)
+        self.on_end(job)
 
     def _watch(self) -> None:
         """Forget what is old, and end the process when a job hangs: nothing inside it can stop a running kernel."""
@@ -310,6 +312,10 @@ class Jobs:
             if stuck:
                 _LOG.error("no progress: the worker ends itself")
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _nothing(_job: Job) -> None:
+    """Nobody counts."""
 
 
 def _adopted(order: Order, folder: Path) -> Order:

@@ -21,6 +21,7 @@ from local_backend.forms import Form, read_form
 from local_backend.frames import VideoFacts, probe_video, read_image
 from local_backend.job import Job
 from local_backend.jobs import Jobs
+from local_backend.metrics import WorkerMetrics
 from local_backend.order import PARTS, read_attempt_id, read_order, video_id
 from providers.contract import MediaRole, Operation
 from providers.presets import Preset
@@ -69,13 +70,20 @@ def create_app(jobs: Jobs, work_dir: Path, token: str, served: Served) -> Litest
         return _refusal(WorkerError(401, "The worker's token is missing or wrong.", code="invalid_api_key"))
 
     return Litestar(
-        [health, models, model, create, edit, extend, list_videos, retrieve, content, remove],
+        [health, metrics, models, model, create, edit, extend, list_videos, retrieve, content, remove],
         before_request=authorize,
         exception_handlers={WorkerError: _on_worker_error, HTTPException: _on_http, Exception: _on_crash},
         openapi_config=None,
         logging_config=None,
         request_max_body_size=None,  # bounded part by part in forms.py
-        state=State({"jobs": jobs, "uploads": work_dir / "uploads", "served": served}),
+        state=State(
+            {
+                "jobs": jobs,
+                "uploads": work_dir / "uploads",
+                "served": served,
+                "metrics": WorkerMetrics(jobs, served.presets),
+            }
+        ),
     )
 
 
@@ -118,6 +126,13 @@ def _job(request: Request[Any, Any, Any], wanted: str) -> Job:
 def health(request: Request[Any, Any, Any]) -> Answer:
     """loading, ready, busy or draining; 200 in each, for the process answers."""
     return Response({"status": _jobs(request).state.value})
+
+
+@get("/metrics", sync_to_thread=False)
+def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """For Prometheus; like everything else to who bears the token."""
+    text, media_type = request.app.state["metrics"].exposition()
+    return Response(text, media_type=media_type)
 
 
 @get("/v1/models", sync_to_thread=False)

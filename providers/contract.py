@@ -202,7 +202,8 @@ class Account:
 
     `base_url` is trusted for exactly its scheme, host and port; `options` are the adapter's own settings
     (dialect, region). `credential` never leaves for another host: `providers.http` sees to that. `address`: the IP
-    address to connect to instead of asking for that of the host; requests and TLS name the host all the same.
+    address to connect to instead of asking for that of the host; requests and TLS name the host all the same. `traced`:
+    its requests carry our trace context.
     """
 
     name: str
@@ -210,6 +211,7 @@ class Account:
     credential: str = field(default="", repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
     address: str | None = None
+    traced: bool = False
 
 
 class Adapter(Protocol):

@@ -9,7 +9,7 @@ Two kinds of connections, kept apart:
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import urljoin
@@ -45,7 +45,8 @@ class HttpDoor:
     """All outgoing HTTP of one process. Connections are opened on first use and shared.
 
     `allowed_private_hosts` ("host:port") are the only private targets of strangers' URLs. `resolver`
-    replaces the system's name resolution for those URLs.
+    replaces the system's name resolution for those URLs. `traceparent` gives the trace context of the moment, which
+    only accounts that are `traced` are told.
     """
 
     def __init__(
@@ -53,7 +54,9 @@ class HttpDoor:
         *,
         allowed_private_hosts: tuple[str, ...] = (),
         resolver: Resolver | None = None,
+        traceparent: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self.traceparent = traceparent
         self._allowed = allowed_private_hosts
         self._resolver = CheckedResolver(resolver or system_addresses, allowed_private_hosts)
         self._trusted: AiohttpTransport | None = None
@@ -288,6 +291,8 @@ class AccountClient:
         multipart: MultipartBody | None = None,
     ) -> httpx.Request:
         sent = {**_PLAIN, **(headers or {}), **self._auth}
+        if self._account.traced and (trace := self._door.traceparent()) is not None:
+            sent["traceparent"] = trace
         if multipart is None:
             request = httpx.Request(method, url, headers=sent, json=json, content=content)
         else:

@@ -64,4 +64,11 @@ def account_of(upstream: UpstreamSpec) -> Account:
         options.setdefault("client_reference", True)
     if options.get("submit_safety", "none") not in get_args(SubmitSafety):
         raise ValueError(f"upstream '{upstream.name}': options.submit_safety must be key, lookup or none")
-    return Account(upstream.name, upstream.base_url, upstream.credential, options, upstream.address)
+    return Account(
+        upstream.name,
+        upstream.base_url,
+        upstream.credential,
+        options,
+        upstream.address,
+        traced=upstream.traced,
+    )

@@ -281,6 +281,7 @@ class UpstreamSpec(BaseModel):
     credit_usd: Decimal | None = Field(default=None, gt=0)  # what one of the upstream's own credits costs
     priority: int = Field(default=0, ge=0)
     weight: int | None = Field(default=None, ge=0)
+    traces: bool | None = None  # whether it is sent our trace ids (traceparent); None: a worker of ours is
     pass_on_rejection_charges: bool = False  # let the customer pay what moderation refused, where it costs us
     models: tuple[ModelSpec, ...] = ()
     _credential_version: int | None = PrivateAttr(default=None)
@@ -308,6 +309,11 @@ class UpstreamSpec(BaseModel):
     def dialect(self) -> str:
         """The words of its API, where it speaks OpenAI's."""
         return str(self.options.get("dialect", "local" if self.type == "local" else "openai"))
+
+    @property
+    def traced(self) -> bool:
+        """Whether its requests carry our trace context."""
+        return self.dialect == "local" if self.traces is None else self.traces
 
     @property
     def is_fleet(self) -> bool:

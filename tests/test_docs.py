@@ -18,7 +18,10 @@ from gateway.principal import Scope
 from gateway.settings import Settings
 from gateway.telemetry import Metrics
 from gateway.videos.routing import Catalogue
+from local_backend.jobs import Jobs
+from local_backend.metrics import WorkerMetrics
 from providers.price_rows import PriceRow, Unit
+from tests.local_backend.held import HeldEngine
 
 DOCS = Path(__file__).parents[1] / "docs"
 NOT_FOR_OPERATORS = {"ONEREEL_CONTROL_TOKEN"}  # `serve` makes it for the command line
@@ -54,9 +57,11 @@ def test_every_setting_is_listed_with_its_default() -> None:
     assert set(re.findall(r"ONEREEL_[A-Z0-9_]+", page)) <= known
 
 
-def test_every_metric_is_listed() -> None:
+def test_every_metric_is_listed(tmp_path: Path) -> None:
     page = (DOCS / "operations.md").read_text()
-    names = {f"`{metric.name}" for metric in Metrics().registry.collect()}
+    jobs = Jobs(tmp_path, HeldEngine, keep=1)
+    exposed = (Metrics().registry, WorkerMetrics(jobs, ()).registry)
+    names = {f"`{metric.name}" for registry in exposed for metric in registry.collect()}
     assert {name for name in names if name not in page} == set()
 
 

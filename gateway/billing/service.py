@@ -13,6 +13,7 @@ from billing.ledger_moves import adjust, credit, refund, restore, set_terms, sus
 from billing.lots import grant_credit
 from billing.meters import cancel_usage
 from billing.money import format_usd
+from gateway.audit.notes import Of, caller
 from gateway.billing import store
 from gateway.billing.forms import (
     AdjustmentForm,
@@ -126,7 +127,7 @@ class BillingService:
         ends = None if form.expires_at is None else form.expires_at * 1000
         if ends is not None and ends <= now:
             raise BadRequest("'expires_at' must be a time to come, in Unix seconds.", param="expires_at")
-        organization_id = form.organization or principal.organization_id
+        organization_id, by = form.organization or principal.organization_id, caller(principal)
         common: Json = {
             "subject": subject,
             "organization_id": organization_id,
@@ -142,6 +143,7 @@ class BillingService:
             else:
                 grant_credit(conn, expires_at=ends, **common)
             answer = public_credit(store.credit(conn, subject))
+            by.note(conn, "credit.granted", subject, Of(organization_id), after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -151,10 +153,11 @@ class BillingService:
         """Correct paid credit, up or down; answers the balance. Operator only."""
         principal.require(Scope.OPERATOR)
         now, subject = self._clock.now_ms(), new_id("act")
-        organization_id = form.organization or principal.organization_id
+        organization_id, by = form.organization or principal.organization_id, caller(principal)
 
         def write(conn: Connection) -> Json:
             store.organization(conn, organization_id)
+            before = public_balance(store.balance(conn, organization_id))
             adjust(
                 conn,
                 subject=subject,
@@ -164,6 +167,8 @@ class BillingService:
                 now=now,
             )
             answer = public_balance(store.balance(conn, organization_id))
+            told = {**answer, "reason": form.reason}
+            by.note(conn, "credit.adjusted", subject, Of(organization_id), before=before, after=told)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -172,7 +177,7 @@ class BillingService:
     async def refund(self, principal: Principal, form: RefundForm, claim: Claim | None = None) -> Json:
         """Give back what a video was charged; usage that Stripe was told of is taken back where it still can. Operator only."""
         principal.require(Scope.OPERATOR)
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
             organization_id = store.payer_of(conn, form.video)
@@ -195,6 +200,7 @@ class BillingService:
                 reason=form.reason,
                 created_at=now // 1000,
             ).model_dump()
+            by.note(conn, "video.refunded", form.video, Of(organization_id), after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -214,7 +220,7 @@ class BillingService:
     async def create_budget(self, principal: Principal, form: BudgetForm, claim: Claim | None = None) -> Json:
         """Set a budget; it counts from now on."""
         now, budget_id = self._clock.now_ms(), new_id("bud")
-        scope_id = _scope_id(principal, form)
+        scope_id, by = _scope_id(principal, form), caller(principal)
 
         def write(conn: Connection) -> Json:
             if form.scope in {"project", "key"} and not store.owns(
@@ -226,6 +232,7 @@ class BillingService:
             values = budget_values(budget_id, principal.organization_id, form, now)
             row = store.insert_budget(conn, {**values, "scope": form.scope, "scope_id": scope_id})
             answer = public_budget(row, *store.used(conn, [row], now)[budget_id])
+            by.note(conn, "budget.created", budget_id, Of(row.organization_id), after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -235,10 +242,11 @@ class BillingService:
         self, principal: Principal, budget_id: str, form: BudgetChanges, claim: Claim | None = None
     ) -> Json:
         """Change a budget's amount or strictness; what is used stays."""
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
             row = store.budget(conn, principal.organization_id, budget_id)
+            before = public_budget(row, 0, now)
             sent, other = (
                 (form.amount_usd, form.seconds) if row.unit == "usd" else (form.seconds, form.amount_usd)
             )
@@ -256,6 +264,8 @@ class BillingService:
                 budgets.reset_marks(conn, budget_id, sent, budgets.period_start(row.period, now))
             row = store.budget(conn, principal.organization_id, budget_id)
             answer = public_budget(row, *store.used(conn, [row], now)[budget_id])
+            of = row.organization_id
+            by.note(conn, "budget.updated", budget_id, Of(of), before=before, after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -263,12 +273,14 @@ class BillingService:
 
     async def delete_budget(self, principal: Principal, budget_id: str) -> Json:
         """Take a budget out of force; open holds still correct what they counted."""
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
-            store.budget(conn, principal.organization_id, budget_id)
+            row = store.budget(conn, principal.organization_id, budget_id)
             locked_balance(conn, principal.organization_id)
             store.change_budget(conn, budget_id, {"archived_at": now})
+            before = public_budget(row, 0, now)
+            by.note(conn, "budget.deleted", budget_id, Of(row.organization_id), before=before)
             return DeletedBudget(id=budget_id).model_dump()
 
         return await self._db.write(write)
@@ -283,14 +295,14 @@ class BillingService:
     ) -> Json:
         """Change an organization's plan, margin or way to pay; holds within a second. Operator only."""
         principal.require(Scope.OPERATOR)
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
         if form.plan is not None:
             self._plans.named(form.plan)
         if form.name is None and "name" in form.model_fields_set:
             raise BadRequest("'name' cannot be null; leave it out to keep it.", param="name")
 
         def write(conn: Connection) -> Json:
-            store.organization(conn, organization_id)
+            before = _terms(conn, organization_id)
             values = form.model_dump(include={"name", "plan", "margin"} & form.model_fields_set)
             if form.margin is not None:
                 values["margin"] = f"{form.margin:f}"
@@ -305,6 +317,8 @@ class BillingService:
             if plan is not None:
                 grant_included(conn, organization_id, plan, now)
             answer = _terms(conn, organization_id)
+            of = organization_id
+            by.note(conn, "organization.updated", of, Of(of), before=before, after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 

@@ -25,6 +25,7 @@ from billing.stripe_opening import begin
 from billing.stripe_payments import CENT_MICROS
 from billing.stripe_subscriptions import decide_suspension, invoiced_micros, subscription_of
 from billing.tables import balances
+from gateway.audit.notes import Of, caller
 from gateway.billing.stripe_account import Account, EventFailed, StripeNotConfigured, told_to_clients
 from gateway.billing.stripe_forms import CheckoutForm, PortalForm, RechargeForm
 from gateway.clock import Clock
@@ -113,7 +114,7 @@ class StripeService:
     ) -> Json:
         """Switch automatic recharge on or off. BadRequest without a saved card."""
         _ = self._account.stripe
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller()
         values: dict[str, Any] = {"recharge_enabled": form.enabled}
         if form.threshold_usd is not None:
             values["recharge_threshold"] = to_micros(Decimal(form.threshold_usd))
@@ -132,6 +133,8 @@ class StripeService:
                 )
             customers.set_recharge(conn, organization_id, **values)
             answer = _recharge(customers.find(conn, organization_id))
+            of, before = organization_id, _recharge(row)
+            by.note(conn, "recharge.updated", of, Of(of), before=before, after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 

@@ -9,6 +9,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import principal as principals
+from gateway.audit.notes import serving
 from gateway.errors import Unauthorized
 from gateway.keys.limits import LimitKind, RequestLimits
 from gateway.keys.service import KeyService
@@ -48,6 +49,7 @@ class Authentication:
             return
         principal = await self._identify(scope)
         scope["user"] = principal
+        serving(scope)
         scope["auth"] = principal.key_id
         structlog.contextvars.bind_contextvars(key_id=principal.key_id, project_id=principal.project_id)
         headers = await self._limits.check(principal, cast("LimitKind", opt.get("limit", "read")))

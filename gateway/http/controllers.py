@@ -4,6 +4,7 @@ from typing import Final
 
 from litestar import Controller
 
+from gateway.http.audit_logs import AuditLogsController
 from gateway.http.billing import BillingController, OrganizationTermsController
 from gateway.http.billing_stripe import StripeController
 from gateway.http.callbacks import CallbacksController
@@ -37,4 +38,5 @@ CONTROLLERS: Final[tuple[type[Controller], ...]] = (
     UsageController,
     CostsController,
     ReconciliationController,
+    AuditLogsController,
 )

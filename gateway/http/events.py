@@ -1,11 +1,8 @@
 """/v1/videos/{id}/events: a video's changes as server-sent events, until it ends."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from litestar import Controller, Request, Response, get
@@ -13,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.response import Stream
 
 from gateway.clock import Clock
-from gateway.errors import NotFound, Unauthorized
+from gateway.errors import NotFound, Unauthorized, Unavailable
 from gateway.events import Hints
 from gateway.http.auth import bearer_token, requires
 from gateway.http.openapi import documented
@@ -21,9 +18,6 @@ from gateway.http.video_actions import VideoId
 from gateway.keys.service import KeyService
 from gateway.principal import Principal, Scope
 from gateway.videos.service import VideoService
-
-POLL_SECONDS: Final = 1.0
-"""How long a change may stay unseen when another process made it."""
 
 COMMENT_SECONDS: Final = 15.0
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -67,9 +61,10 @@ class VideoEvents(Controller):
             clock=clock,
             principal=principal,
             video_id=video_id,
-            authenticate=partial(keys.authenticate, token),
+            keys=keys,
+            token=token,
         )
-        return Stream(feed.events(seen), media_type="text/event-stream", headers=_HEADERS)
+        return Stream(feed.events(seen, version, video), media_type="text/event-stream", headers=_HEADERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +76,39 @@ class _Feed:
     clock: Clock
     principal: Principal
     video_id: str
-    authenticate: Callable[[], Awaitable[object]]
+    keys: KeyService
+    token: str
 
-    async def events(self, seen: int) -> AsyncIterator[str]:
-        """Yield every version after `seen`; ends with the video, or when it is deleted or the key revoked."""
+    async def events(self, seen: int, version: int, video: dict[str, Any]) -> AsyncIterator[str]:
+        """Yield every version after `seen`, this one first; ends with the video, or when it is deleted or the key
+        revoked."""
         spoken = self.clock.monotonic()
-        async with self.hints.watching(self.video_id) as changed:
-            while True:
-                changed.clear()
-                if self.hints.closing or not await self._may_listen():
-                    return
-                version = await self.videos.version(self.principal, self.video_id)
-                if version is None:
-                    return
-                if version > seen:
+        async with self.hints.watching(self.video_id, self.token, version) as watch:
+            while not self.hints.closing and await self._may_listen():
+                if watch.take():
                     try:
-                        seen, video = await self.videos.retrieve_versioned(self.principal, self.video_id)
+                        version, video = await self.videos.retrieve_versioned(self.principal, self.video_id)
                     except NotFound:
                         return
+                if version > seen:
+                    seen = watch.version = version
                     spoken = self.clock.monotonic()
                     yield event(seen, video)
-                    if video["status"] in _ENDED:
-                        return
-                elif self.clock.monotonic() - spoken >= COMMENT_SECONDS:
-                    spoken = self.clock.monotonic()
+                if video["status"] in _ENDED:
+                    return
+                silent = self.clock.monotonic() - spoken
+                if silent >= COMMENT_SECONDS:
+                    spoken, silent = self.clock.monotonic(), 0
                     yield ": waiting\n\n"
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), POLL_SECONDS)
+                await watch.wait(COMMENT_SECONDS - silent)
 
     async def _may_listen(self) -> bool:
         try:
-            await self.authenticate()
+            await self.keys.authenticate(self.token)
         except Unauthorized:
             return False
+        except Unavailable:
+            return True  # nobody knows just now; asked again at the next turn
         return True
 
 

@@ -23,7 +23,6 @@ from gateway.idempotency.tables import idempotency_records
 from gateway.ids import new_id
 from gateway.settings import Settings
 from gateway.storage import Storage
-from gateway.telemetry import Metrics
 from gateway.videos.routing import Catalogue
 
 log = structlog.get_logger(__name__)
@@ -92,7 +91,7 @@ class Readiness:
         return found
 
 
-def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) -> list[Any]:
+def health_handlers(readiness: Readiness, figures: Figures) -> list[Any]:
     """Make the handlers of one application."""
 
     @get("/health/live", sync_to_thread=False, summary="Liveness", tags=["health"])
@@ -123,8 +122,7 @@ def health_handlers(readiness: Readiness, metrics: Metrics, figures: Figures) ->
                 "Metrics are shown to this machine only. Set ONEREEL_METRICS__TOKEN and send it as a bearer token.",
                 code="metrics_not_allowed",
             )
-        await figures.refresh()
-        text, media_type = metrics.exposition()
+        text, media_type = await figures.exposition()
         return Response(text, media_type=media_type)
 
     return [live, ready, exposition]

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, update
 
 from gateway.db import now_ms
+from gateway.jobs.calls import called
 from gateway.jobs.claims import keep
 from gateway.jobs.context import Job, JobContext
 from gateway.jobs.lost import is_lost, resubmit
@@ -49,7 +50,8 @@ async def _look_up(ctx: JobContext, job: Job, route: Route, adapter: LooksUp, re
         return
     job.lease.check()
     try:
-        found = await adapter.lookup(await outgoing(ctx, job, request, route))
+        with called(ctx, route.upstream, "lookup"):
+            found = await adapter.lookup(await outgoing(ctx, job, request, route))
     except ProviderError as error:
         await try_later(ctx, job, error.retry_after)
         return
@@ -107,7 +109,8 @@ async def _adopt(ctx: JobContext, job: Job) -> bool:
         return False
     job.lease.check()
     try:
-        found = await adapter.lookup(await outgoing(ctx, job, request, route))
+        with called(ctx, route.upstream, "lookup"):
+            found = await adapter.lookup(await outgoing(ctx, job, request, route))
     except ProviderError:
         return False
     if found is not None:

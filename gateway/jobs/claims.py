@@ -101,6 +101,8 @@ class Lease:
     clock: Clock = field(repr=False)
     valid_until: float
     lost: bool = False
+    outcome: str = "open"
+    """How the step that runs ends, in a word: for metrics and traces."""
 
     def check(self) -> None:
         """Call right before every external effect. LeaseLost if the lease may have run out."""

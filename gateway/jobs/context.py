@@ -20,6 +20,7 @@ from gateway.media.pool import MediaTools
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
+from gateway.tracing import OFF, Tracing
 from gateway.upstreams.health import Health
 from gateway.upstreams.workers import Workers
 from gateway.videos.routing import Catalogue, Route
@@ -73,6 +74,7 @@ class JobContext:
     callback_url: Callable[[str], str | None] = no_callback
     input_url: InputUrl = no_input_url
     milestone: Milestone = no_milestone
+    tracing: Tracing = OFF
 
     def adapter_of(self, route: Route, attempt: Any) -> Adapter:
         """The route's adapter under the credential that the attempt was sent with."""

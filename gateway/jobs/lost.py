@@ -50,6 +50,7 @@ async def resubmit(ctx: JobContext, job: Job, route: Route, error: ProviderError
         )
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "resubmitted"
     ctx.hints.video_changed([job.video_id])
     ctx.hints.jobs.set()
     log.info("resubmit", video_id=job.video_id, upstream=attempt.upstream, elsewhere=elsewhere)

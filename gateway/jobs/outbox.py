@@ -27,6 +27,8 @@ from gateway.jobs.outbox_rows import (
     take_over_everything,
 )
 from gateway.settings import Settings
+from gateway.telemetry import Metrics
+from gateway.tracing import OFF, Tracing, ours
 from gateway.webhooks.sending import TIMEOUT_SECONDS, Outcome, PublicDoor, Sender
 
 __all__ = ["Outbox", "enqueue_video_event"]
@@ -75,6 +77,8 @@ class Outbox:
         settings: Settings,
         hints: Hints,
         options: OutboxOptions | None = None,
+        metrics: Metrics | None = None,
+        tracing: Tracing = OFF,
     ) -> None:
         self._db = db
         self._sender = Sender(http)
@@ -82,6 +86,8 @@ class Outbox:
         self._box = secrets
         self._grace = settings.jobs.shutdown_grace_seconds
         self._hints = hints
+        self._tracing = tracing
+        self._metrics = metrics
         self._options = options or OutboxOptions()
         self._lanes = Lanes(self._options.concurrency, self._options.per_origin)
         self._owner = uuid4().hex
@@ -144,6 +150,7 @@ class Outbox:
             blocked=self._lanes.blocked(),
             room=self._lanes.room(),
             room_default=self._lanes.per_origin,
+            traced=self._tracing.on,
         )
         claimed_at = self._clock.monotonic()
         deliveries = await self._db.write(lambda conn: claim(conn, want, self._box), background=True)
@@ -160,8 +167,11 @@ class Outbox:
             if self._clock.monotonic() > claimed_at + _LEASE_SECONDS - TIMEOUT_SECONDS:
                 await self._db.write(lambda conn: release(conn, delivery), background=True)
                 return
+            began = self._clock.monotonic()
             outcome = await self._try(delivery)
             recorded = decide(delivery, outcome, random.uniform)
+            if self._metrics is not None:
+                self._metrics.webhook(recorded.state, self._clock.monotonic() - began)
             kept = await self._db.write(lambda conn: record(conn, recorded), background=True)
             log.info(
                 "outbox.delivered" if outcome.accepted else "outbox.not_delivered",
@@ -181,4 +191,12 @@ class Outbox:
     async def _try(self, delivery: Delivery) -> Outcome:
         if delivery.problem is not None:
             return Outcome(None, delivery.problem)
-        return await self._sender.send(delivery.url, delivery.event_id, delivery.body, delivery.secrets)
+        with self._tracing.resumed(
+            delivery.trace, "webhook", event_id=delivery.event_id, tries=delivery.tries + 1
+        ) as span:
+            outcome = await self._sender.send(
+                delivery.url, delivery.event_id, delivery.body, delivery.secrets
+            )
+            span.set(ours({"outcome": "accepted" if outcome.accepted else "refused"}))
+            span.set({"http.response.status_code": outcome.status})
+        return outcome

@@ -1,7 +1,7 @@
 """The outbox in SQL: enqueue, claim, record the outcome. Every time is milliseconds since the epoch."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
@@ -21,6 +21,7 @@ from gateway.crypto import DecryptionError, SecretBox
 from gateway.db import now_ms
 from gateway.ids import new_id
 from gateway.jobs.tables import outbox
+from gateway.videos.tables import videos
 from gateway.webhooks.default_secret import read_default_secret, valid_secrets
 from gateway.webhooks.event import event_body, origin_of, video_event_id
 from gateway.webhooks.tables import webhook_endpoints as endpoints
@@ -33,6 +34,7 @@ _SUBSCRIBED = (
     )
     .order_by(endpoints.c.id)
 )
+_TRACES = select(videos.c.id, videos.c.trace).where(videos.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class Delivery:
     secrets: tuple[str, ...] = ()
     problem: str | None = None
     gone: bool = False
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class ClaimRequest:
     blocked: Collection[str]
     room: Mapping[str, int]
     room_default: int
+    traced: bool = False
 
 
 def has_due(conn: Connection, blocked: Collection[str]) -> bool:
@@ -150,7 +154,8 @@ def claim(conn: Connection, want: ClaimRequest, box: SecretBox) -> list[Delivery
         .values(owner=want.owner, fence=outbox.c.fence + 1, lease_until=now_ms() + want.lease_ms)
         .returning(*outbox.c)
     ).all()
-    return _deliveries(conn, rows, box)
+    deliveries = _deliveries(conn, rows, box)
+    return _traced(conn, rows, deliveries) if want.traced else deliveries
 
 
 def _due(blocked: Collection[str]) -> Iterator[ColumnElement[bool]]:
@@ -176,6 +181,16 @@ def _deliveries(conn: Connection, rows: Sequence[Row[Any]], box: SecretBox) -> l
     found = {e.id: e for e in conn.execute(select(endpoints).where(endpoints.c.id.in_(ids)))} if ids else {}
     now = conn.scalar(select(now_ms())) or 0
     return [_to_deliver(conn, row, found.get(row.endpoint_id), box, now) for row in rows]
+
+
+def _traced(conn: Connection, rows: Sequence[Row[Any]], deliveries: list[Delivery]) -> list[Delivery]:
+    """Give each delivery the trace of its video."""
+    ids = [row.video_id for row in rows if row.video_id is not None]
+    traces = {row.id: row.trace for row in conn.execute(_TRACES, {"ids": ids})} if ids else {}
+    return [
+        replace(delivery, trace=traces.get(row.video_id))
+        for row, delivery in zip(rows, deliveries, strict=True)
+    ]
 
 
 def _to_deliver(

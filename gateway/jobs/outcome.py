@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway import tracing
 from gateway.jobs.claims import hand_on
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.settle import PUBLIC_CODES, Failure, fail
@@ -12,11 +13,21 @@ from providers.contract import ErrorKind, ProviderError
 async def fail_video(ctx: JobContext, job: Job, failure: Failure) -> None:
     """End the video without a file."""
     await ctx.milestone("settle.begin", job.video_id)
-    await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
+    with tracing.span("settle", video_id=job.video_id, error_code=failure.code):
+        fee = await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
+    job.lease.outcome = "failed"
+    video_ended(ctx, job, failure.code, fee)
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
     ctx.hints.jobs.set()  # the freed slot may have woken one
     await ctx.milestone("settle.done", job.video_id)
+
+
+def video_ended(ctx: JobContext, job: Job, outcome: str, captured: int) -> None:
+    """Count the end of a video: "completed" or its error code, and what was taken for it."""
+    video = job.rows.video
+    seconds = (ctx.clock.now_ms() - video.created_at) / 1000
+    ctx.metrics.video_ended(video.model, outcome, seconds, captured=captured, held=video.hold_micros)
 
 
 async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, counted: bool = True) -> None:
@@ -29,6 +40,7 @@ async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, co
         ),
         background=True,
     )
+    job.lease.outcome = "again" if counted else "later"
 
 
 LOCKED_OUT = frozenset({ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS})

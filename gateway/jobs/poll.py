@@ -6,7 +6,8 @@ from math import ceil
 import structlog
 from sqlalchemy import Connection, update
 
-from gateway.jobs import costs, moves, store
+from gateway.jobs import costs, moves
+from gateway.jobs.calls import called
 from gateway.jobs.choice import others_left
 from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
@@ -18,7 +19,7 @@ from gateway.videos.routing import Route
 from gateway.videos.states import State
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
-from providers.contract import Adapter, Cancels, Completed, ErrorKind, Failed, ProviderError, Running
+from providers.contract import Adapter, Cancels, Completed, ErrorKind, ProviderError, Running
 
 log = structlog.get_logger(__name__)
 
@@ -28,47 +29,47 @@ _NEXT_ROUTE = frozenset({ErrorKind.PROVIDER_ERROR, ErrorKind.PROVIDER_UNAVAILABL
 """Verdicts after which another route may make the video. A lost job is none: it may have been made, and billed."""
 
 
-async def poll(ctx: JobContext, job: Job) -> None:
-    """running: one status request, unless the client or the deadline says stop."""
+async def poll(ctx: JobContext, job: Job) -> Job | None:
+    """running: one status request, unless the client or the deadline says stop. Answers the job once its bytes are next."""
     video = job.rows.video
     route = route_of_attempt(routes_of(ctx, video), job.attempt)
     if video.deadline <= ctx.clock.now_ms():
         message = "The video was not finished before its deadline."
         await fail_video(ctx, job, Failure("expired", message, watch=route is not None))
-        return
+        return None
     if route is None:
         await try_later(ctx, job)  # the upstream was taken out of the configuration; it may come back
-        return
+        return None
     adapter = ctx.adapter_of(route, job.attempt)
     if video.cancel_requested:
-        await _cancel(ctx, job, adapter)
-        return
+        await _cancel(ctx, job, route, adapter)
+        return None
     wait = ctx.paces.poll(route.upstream, job.lease.job_id)
     while 0.0 < wait <= MOMENT:  # too short for a way through the database
         await asyncio.sleep(wait)
         wait = ctx.paces.poll(route.upstream, job.lease.job_id)
     if wait:
         await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, ceil(wait * 1000)), background=True)
-        return
-    await _ask(ctx, job, route, adapter)
+        job.lease.outcome = "later"
+        return None
+    return await _ask(ctx, job, route, adapter)
 
 
-async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> None:
-    started = ctx.clock.monotonic()
+async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> Job | None:
     job.lease.check()
     try:
-        status = await adapter.poll(job.attempt.handle)
+        with called(ctx, route.upstream, "poll"):
+            status = await adapter.poll(job.attempt.handle)
     except ProviderError as error:
-        ctx.metrics.upstream_call(route.upstream.name, "poll", error.kind, ctx.clock.monotonic() - started)
         await _unanswered(ctx, job, route, adapter, error)
-        return
-    ctx.metrics.upstream_call(route.upstream.name, "poll", "ok", ctx.clock.monotonic() - started)
+        return None
+    if isinstance(status, Completed):
+        return await _done(ctx, job, route, status)
     if isinstance(status, Running):
         await _still_running(ctx, job, route, adapter, status)
-    elif isinstance(status, Failed):
-        await _verdict(ctx, job, route, status.error)
     else:
-        await _done(ctx, job, route, status)
+        await _verdict(ctx, job, route, status.error)
+    return None
 
 
 async def _still_running(ctx: JobContext, job: Job, route: Route, adapter: Adapter, status: Running) -> None:
@@ -82,20 +83,24 @@ async def _still_running(ctx: JobContext, job: Job, route: Route, adapter: Adapt
 
     moved = progress if progress != video.progress else None
     await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, delay_ms, moved), background=True)
+    job.lease.outcome = "running"
     if progress != video.progress:
         ctx.hints.video_changed([video.id])
 
 
-async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> None:
+async def _done(ctx: JobContext, job: Job, route: Route, status: Completed) -> Job:
     attempt = job.attempt
     cost = costs.columns_of(attempt, costs.cost_of(route, job.rows.video, status))
     move = moves.Done(job.lease, attempt.id, status.outputs, cost, costs.gpu_ms(status.gpu_seconds))
     updated = await ctx.db.write_batch(moves.done, move, background=True)
     await ctx.health.succeeded(route.upstream.name, "job")
-    job.lease.state = State.STORING
+    job.lease.state, job.lease.outcome = State.STORING, "done"
+    if attempt.submitted_at is not None and attempt.outputs is None:
+        seconds = (ctx.clock.now_ms() - attempt.submitted_at) / 1000
+        ctx.metrics.video_rendered(job.rows.video.model, seconds)
     if job.attempt.outputs is None:  # the tries of polling are over; those of an expired address go on
         job.lease.tries = 0
-    await store.store(ctx, Job(job.lease, Loaded(job.rows.video, updated)))
+    return Job(job.lease, Loaded(job.rows.video, updated))
 
 
 async def _unanswered(
@@ -149,6 +154,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
         )
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "next_route"
     ctx.hints.jobs.set()
     await _tell(ctx, route, error)
 
@@ -159,13 +165,14 @@ async def _tell(ctx: JobContext, route: Route, error: ProviderError) -> None:
         await ctx.health.failed(route.upstream.name, "job")
 
 
-async def _cancel(ctx: JobContext, job: Job, adapter: Adapter) -> None:
+async def _cancel(ctx: JobContext, job: Job, route: Route, adapter: Adapter) -> None:
     """Stop it upstream where that is possible; where not, the customer is free and the attempt is watched."""
     failure = Failure("cancelled", "The video was cancelled.", attempt_state="cancelled")
     if isinstance(adapter, Cancels):
         job.lease.check()
         try:
-            await adapter.cancel(job.attempt.handle)
+            with called(ctx, route.upstream, "cancel"):
+                await adapter.cancel(job.attempt.handle)
         except ProviderError as error:
             log.warning("cancel_failed", video_id=job.video_id, kind=error.kind)
         else:

@@ -50,6 +50,7 @@ async def copy_inputs(ctx: JobContext, job: Job) -> None:
         )
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "prepared"
     ctx.hints.jobs.set()
 
 

@@ -173,3 +173,4 @@ async def sign_later(ctx: JobContext, job: Job, error: SigningError) -> None:
             add_notice(conn, "signing_failed", text, database_now(conn), video_id=job.video_id)
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "unsigned"

@@ -29,7 +29,7 @@ from gateway.jobs.pace import Courtesy
 from gateway.jobs.settle import add_notice, database_now
 from gateway.jobs.steps import advance
 from gateway.jobs.tables import jobs
-from gateway.telemetry import video_context
+from gateway.logs import video_context
 
 log = structlog.get_logger(__name__)
 
@@ -124,6 +124,7 @@ class Runner:
             return claimed, load(conn, claimed) if claimed else {}, rest
 
         claimed, rows, rest = await ctx.db.write(take, background=True)
+        ctx.metrics.jobs_claimed(len(claimed))
         for row in claimed:
             self._start(row, rows.get(row.id), started + ctx.settings.jobs.lease_seconds)
         if rest:
@@ -150,6 +151,7 @@ class Runner:
         lease = Lease(row.id, row.kind, row.state, row.fence, row.tries, self._ctx.clock, valid_until)
         task = asyncio.create_task(self._step(Job(lease, rows)))
         self._running[row.id] = (lease, task)
+        self._count()
 
     async def _step(self, job: Job) -> None:
         try:
@@ -159,9 +161,13 @@ class Runner:
             held = self._running.get(job.lease.job_id)
             if held is not None and held[0] is job.lease:
                 del self._running[job.lease.job_id]
+            self._count()
             self._room.set()
             if self._full:
                 self._ctx.hints.jobs.set()  # the loop may be asleep until the next poll
+
+    def _count(self) -> None:
+        self._ctx.metrics.set_running(len(self._running), self._ctx.settings.jobs.concurrency)
 
     async def _guarded(self, job: Job) -> None:
         """No exception loses a job: what a step did not foresee is logged and tried again."""

@@ -74,9 +74,9 @@ def hold_of(video: Any) -> Hold:
     return Hold(video.id, video.organization_id, video.hold_micros, video.created_at)
 
 
-def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None:
+def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> int:
     """Failed: release (or take the fee that was agreed for this), free the slots (or leave a watch job), tell the
-    client."""
+    client. Answers the fee."""
     video, attempt = rows.video, rows.attempt
     end(conn, lease)
     check_transition(State(lease.state), State.FAILED)
@@ -118,6 +118,7 @@ def fail(conn: Connection, lease: Lease, rows: Loaded, failure: Failure) -> None
         )
     record_ended(conn, [video.id])
     _announce(conn, video, "video.failed", now)
+    return fee
 
 
 def _final(state: State, now: int) -> dict[str, Any]:

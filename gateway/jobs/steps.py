@@ -9,11 +9,13 @@ from typing import Final
 from gateway.jobs import ambiguous, poll, prepare, store, submit, watch
 from gateway.jobs.claims import WATCHING
 from gateway.jobs.context import Job, JobContext
+from gateway.jobs.observed import observed
 from gateway.jobs.outcome import fail_video
 from gateway.jobs.settle import Failure
 from gateway.videos.states import State
 
-Step = Callable[[JobContext, Job], Awaitable[None]]
+Step = Callable[[JobContext, Job], Awaitable[Job | None]]
+"""What one step does. A job that it answers goes on at once, in the state it is in now."""
 
 STEPS: Final[dict[str, Step]] = {
     State.PREPARING: prepare.copy_inputs,
@@ -34,9 +36,16 @@ async def advance(ctx: JobContext, job: Job) -> None:
     video = job.rows.video
     if job.lease.kind == "video" and job.lease.state in _NOTHING_SENT:
         if video.cancel_requested:
-            await fail_video(ctx, job, Failure("cancelled", "The video was cancelled."))
+            with observed(ctx, job):
+                await fail_video(ctx, job, Failure("cancelled", "The video was cancelled."))
             return
         if video.deadline <= ctx.clock.now_ms():
-            await fail_video(ctx, job, Failure("expired", "No upstream took the video before its deadline."))
+            with observed(ctx, job):
+                await fail_video(
+                    ctx, job, Failure("expired", "No upstream took the video before its deadline.")
+                )
             return
-    await STEPS[job.lease.state](ctx, job)
+    following: Job | None = job
+    while following is not None:
+        with observed(ctx, following):
+            following = await STEPS[following.lease.state](ctx, following)

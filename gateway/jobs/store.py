@@ -8,11 +8,14 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, update
 
+from gateway import tracing
+from gateway.jobs.calls import called
+from gateway.jobs.charges import charge_of
 from gateway.jobs.claims import hand_on
 from gateway.jobs.completion import CancelledMeanwhile, Completion, complete
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.lost import LOST_AFTER
-from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, try_later
+from gateway.jobs.outcome import LOCKED_OUT, fail_video, failure_of, try_later, video_ended
 from gateway.jobs.provenance import (
     Finish,
     Finished,
@@ -110,14 +113,9 @@ async def _fetch(ctx: JobContext, job: Job, route: Route, path: Path) -> None:
     if attempt is None:
         raise AssertionError("checked by the caller")
     job.lease.check()
-    started = ctx.clock.monotonic()
-    try:
+    with called(ctx, route.upstream, "content"):
         content = await ctx.adapter_of(route, attempt).open_content(attempt.handle, attempt.outputs or {})
         await _download(content.chunks, path)
-    except ProviderError as error:
-        ctx.metrics.upstream_call(route.upstream.name, "content", error.kind, ctx.clock.monotonic() - started)
-        raise
-    ctx.metrics.upstream_call(route.upstream.name, "content", "ok", ctx.clock.monotonic() - started)
 
 
 async def _probe(ctx: JobContext, path: Path) -> MediaFacts:
@@ -175,11 +173,15 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: 
     await ctx.milestone("settle.begin", job.video_id)
     settled = Completion(job.lease, job.rows, content, retention_ms)
     try:
-        await ctx.db.write_batch(complete, settled, background=True)
+        with tracing.span("settle", video_id=job.video_id):
+            await ctx.db.write_batch(complete, settled, background=True)
     except CancelledMeanwhile:
         await fail_video(ctx, job, CANCELLED)
         await ctx.storage.delete(content.key)
         return
+    job.lease.outcome = "completed"
+    charge = charge_of(job.rows.video, job.attempt, content.duration_ms, min(content.width, content.height))
+    video_ended(ctx, job, "completed", charge.micros)
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
     ctx.hints.jobs.set()  # the freed slot may have woken one
@@ -200,6 +202,7 @@ async def _not_fetched(ctx: JobContext, job: Job, route: Route, error: ProviderE
             conn.execute(update(videos).where(videos.c.id == job.video_id).values(state=State.RUNNING))
 
         await ctx.db.write(commit, background=True)
+        job.lease.outcome = "poll_again"
         ctx.hints.jobs.set()
     elif error.kind in RETRYABLE | LOCKED_OUT:
         delay = error.retry_after if error.retry_after is not None else backoff(job.lease.tries + 1)

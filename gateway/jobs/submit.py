@@ -7,8 +7,10 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, update
 
+from gateway import tracing
 from gateway.jobs import costs, intents, moves, slots
 from gateway.jobs.attempts import read_attempt
+from gateway.jobs.calls import called
 from gateway.jobs.choice import choose, is_loaded, others_left
 from gateway.jobs.claims import LOST, Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
@@ -73,8 +75,10 @@ async def begin_attempt(ctx: JobContext, job: Job) -> None:
     intent = _intent_of(ctx, job, routes, request, choice.hold_ms)
     attempt = await ctx.db.write_batch(intents.begin, intent, background=True)
     if attempt is None:
+        job.lease.outcome = "parked"
         ctx.hints.jobs.set()  # another may have been woken in its stead
         return
+    tracing.annotate(upstream=attempt.upstream, attempt=attempt.n)
     route = next(each for each in routes if is_route_of(each, attempt))
     if last is not None and last.state == "refused" and not is_route_of(route, last):
         ctx.metrics.failover(last.upstream, "away")
@@ -144,12 +148,11 @@ async def send(
     """
     adapter = ctx.adapter_of(route, job.attempt)
     asked = await outgoing(ctx, job, request, route)
-    started = ctx.clock.monotonic()
     job.lease.check()
     try:
-        submitted = await adapter.submit(asked)
+        with called(ctx, route.upstream, "submit"):
+            submitted = await adapter.submit(asked)
     except ProviderError as error:
-        ctx.metrics.upstream_call(route.upstream.name, "submit", error.kind, ctx.clock.monotonic() - started)
         await ctx.milestone("submit.answered", job.video_id)
         _log_refusal(job, route, error)
         await _tell(ctx, job, route, error)
@@ -158,7 +161,6 @@ async def send(
         else:
             await _refused(ctx, job, route, error)
         return
-    ctx.metrics.upstream_call(route.upstream.name, "submit", "ok", ctx.clock.monotonic() - started)
     await ctx.milestone("submit.answered", job.video_id)
     await accepted(ctx, job, route, submitted)
     await ctx.health.succeeded(route.upstream.name, "submit")
@@ -209,6 +211,10 @@ async def accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted
     deadline_ms = int(route.spec.deadline_seconds * 1000)
     move = moves.Taken(job.lease, attempt.id, submitted.handle, delay_ms, deadline_ms)
     await ctx.db.write_batch(moves.taken, move, background=True)
+    job.lease.outcome = "accepted"
+    if attempt.n == 1:
+        waited = (ctx.clock.now_ms() - job.rows.video.created_at) / 1000
+        ctx.metrics.video_taken(job.rows.video.model, waited)
     ctx.hints.video_changed([job.video_id])
 
 
@@ -252,6 +258,7 @@ async def to_unknown(ctx: JobContext, job: Job) -> None:
         _move_video(conn, job.video_id, State.SUBMISSION_UNKNOWN)
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "unknown"
     ctx.hints.video_changed([job.video_id])
     log.warning("submission_unknown", video_id=job.video_id, upstream=attempt.upstream)
 
@@ -276,6 +283,7 @@ async def _retry_refused(ctx: JobContext, job: Job, route: Route, error: Provide
             slots.pause(conn, slots.upstream_slot(route.upstream.name), delay_ms)
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "refused"
     ctx.hints.video_changed([job.video_id])
 
 
@@ -293,6 +301,7 @@ async def _leave_route(ctx: JobContext, job: Job, route: Route, error: ProviderE
         _close_refused(conn, job, error, LOST if down else "failed")
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "next_route"
     ctx.hints.jobs.set()
 
 

@@ -4,6 +4,7 @@ import structlog
 from sqlalchemy import Connection
 
 from gateway.jobs import costs
+from gateway.jobs.calls import called
 from gateway.jobs.claims import end
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.outcome import try_later
@@ -36,7 +37,8 @@ async def watch(ctx: JobContext, job: Job) -> None:
 async def _ask(ctx: JobContext, job: Job, route: Route, adapter: Adapter, age: float) -> None:
     job.lease.check()
     try:
-        status: Status = await adapter.poll(job.attempt.handle)
+        with called(ctx, route.upstream, "watch"):
+            status: Status = await adapter.poll(job.attempt.handle)
     except ProviderError as error:
         unavailable = error.kind == ErrorKind.PROVIDER_UNAVAILABLE
         if error.kind == ErrorKind.JOB_LOST or (unavailable and ctx.workers.is_gone(route.upstream)):
@@ -72,4 +74,5 @@ async def _finish(
             add_notice(conn, "orphaned_attempt", notice, now, video_id=job.video_id, attempt_id=attempt.id)
 
     await ctx.db.write(commit, background=True)
+    job.lease.outcome = "ended"
     ctx.hints.jobs.set()  # the freed slot may have woken one

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from billing.ledger import Mode, open_balance
 from billing.plans import UNLIMITED_PLAN
 from billing.tables import budgets
+from gateway.audit.notes import Caller, Of, caller
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden
@@ -95,7 +96,7 @@ class KeyService:
         """Make an organization with a project "Default" in it. Operator only."""
         principal.require(Scope.OPERATOR)
         now = self._clock.now_ms()
-        plan = self._plans.named(form.plan or UNLIMITED_PLAN)
+        plan, by = self._plans.named(form.plan or UNLIMITED_PLAN), caller(principal)
 
         def write(conn: Connection) -> Json:
             organization_id = _insert_organization(conn, new_id("org"), form.name, now, self._billing)
@@ -105,6 +106,8 @@ class KeyService:
             project_id = _insert_project(conn, new_id("proj"), organization_id, "Default", now)
             row = conn.execute(select(organizations).where(organizations.c.id == organization_id)).one()
             answer = {**public_organization(row), "default_project_id": project_id}
+            after = {**answer, "plan": plan.id}
+            by.note(conn, "organization.created", row.id, Of(row.id), after=after)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -119,11 +122,12 @@ class KeyService:
     async def create_project(self, principal: Principal, form: NameForm, claim: Claim | None = None) -> Json:
         """Make a project in the caller's organization."""
         principal.require(Scope.ORGANIZATION)
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
             project_id = _insert_project(conn, new_id("proj"), principal.organization_id, form.name, now)
             answer = public_project(store.project(conn, principal.organization_id, project_id))
+            by.note(conn, "project.created", project_id, _of_project(answer), after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -148,7 +152,7 @@ class KeyService:
         self, principal: Principal, project_id: str, form: NameForm, claim: Claim | None = None
     ) -> Json:
         """Give a project another name."""
-        return await self._change_project(principal, project_id, {"name": form.name}, claim)
+        return await self._change_project(principal, project_id, {"name": form.name}, claim, "updated")
 
     async def archive_project(
         self, principal: Principal, project_id: str, claim: Claim | None = None
@@ -156,7 +160,8 @@ class KeyService:
         """Close a project for good: its keys fail within a second. BadRequest for the default project."""
         if project_id == DEFAULT_PROJECT:
             raise BadRequest("The default project cannot be archived.", param="project_id")
-        return await self._change_project(principal, project_id, {"archived_at": self._clock.now_ms()}, claim)
+        archived = {"archived_at": self._clock.now_ms()}
+        return await self._change_project(principal, project_id, archived, claim, "archived")
 
     async def create_key(
         self, principal: Principal, project_id: str, form: KeyForm, claim: Claim | None = None
@@ -169,7 +174,7 @@ class KeyService:
         _may_grant(principal, form.scopes)
         now = self._clock.now_ms()
         _in_future(form.expires_at, now)
-        token = new_token()
+        token, by = new_token(), caller(principal)
 
         def write(conn: Connection) -> Json:
             store.live_project(conn, principal.organization_id, project_id)
@@ -179,6 +184,9 @@ class KeyService:
                 values = budget_values(new_id("bud"), principal.organization_id, form.budget, now)
                 conn.execute(insert(budgets).values(**values, **own))
             answer = public_key(store.key(conn, project_id, key_id))
+            budget = None if form.budget is None else form.budget.model_dump(mode="json")
+            after = {**answer, "budget": budget}
+            by.note(conn, "api_key.created", key_id, _of_key(principal, answer), after=after)
             record(conn, claim, 200, {**answer, "value": None}, now)
             return {**answer, "value": token}
 
@@ -217,13 +225,14 @@ class KeyService:
         _may_grant(principal, changes.scopes or frozenset())
         now = self._clock.now_ms()
         _in_future(changes.expires_at, now)
-        values = _changed_columns(changes)
+        values, by = _changed_columns(changes), caller(principal)
 
         def write(conn: Connection) -> Json:
-            _managed_key(conn, principal, project_id, key_id)
+            before = public_key(_managed_key(conn, principal, project_id, key_id))
             if values:
                 conn.execute(update(api_keys).where(api_keys.c.id == key_id).values(values))
             answer = public_key(store.key(conn, project_id, key_id))
+            by.note(conn, "api_key.updated", key_id, _of_key(principal, answer), before=before, after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -231,24 +240,26 @@ class KeyService:
 
     async def revoke_key(self, principal: Principal, project_id: str, key_id: str) -> Json:
         """End a key for good: it fails within a second in every process, at once in this one."""
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
-            _managed_key(conn, principal, project_id, key_id)
+            before = public_key(_managed_key(conn, principal, project_id, key_id))
             conn.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now))
+            by.note(conn, "api_key.deleted", key_id, _of_key(principal, before), before=before)
             return deleted_key(key_id)
 
         return await self._changed(principal, write)
 
     async def _change_project(
-        self, principal: Principal, project_id: str, values: Json, claim: Claim | None
+        self, principal: Principal, project_id: str, values: Json, claim: Claim | None, event: str
     ) -> Json:
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
-            store.live_project(conn, principal.organization_id, project_id)
+            before = public_project(store.live_project(conn, principal.organization_id, project_id))
             conn.execute(update(projects).where(projects.c.id == project_id).values(values))
             answer = public_project(store.project(conn, principal.organization_id, project_id))
+            by.note(conn, f"project.{event}", project_id, _of_project(answer), before=before, after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -269,7 +280,11 @@ def _bootstrap(conn: Connection, token: str | None, now: int, billing: Mode) -> 
     _insert_project(conn, DEFAULT_PROJECT, DEFAULT_ORGANIZATION, "Default", now)
     if token is not None:
         form = KeyForm(name="admin", scopes=frozenset(Scope))
-        _insert_key(conn, DEFAULT_ORGANIZATION, DEFAULT_PROJECT, token, form, now)
+        key_id = _insert_key(conn, DEFAULT_ORGANIZATION, DEFAULT_PROJECT, token, form, now)
+        of = Of(DEFAULT_ORGANIZATION, DEFAULT_PROJECT)
+        Caller().note(
+            conn, "api_key.created", key_id, of, after=public_key(store.key(conn, DEFAULT_PROJECT, key_id))
+        )
     return True
 
 
@@ -306,6 +321,14 @@ def _insert_key(  # noqa: PLR0917  (one row's parts)
         )
     )
     return key_id
+
+
+def _of_project(project: Json) -> Of:
+    return Of(project["organization_id"], project["id"])
+
+
+def _of_key(principal: Principal, key: Json) -> Of:
+    return Of(principal.organization_id, key["project_id"])
 
 
 def _managed_key(conn: Connection, principal: Principal, project_id: str, key_id: str) -> store.AnyRow:

@@ -34,6 +34,7 @@ class UpstreamChanges(_Form):
     options: dict[str, Any] | None = None
     credit_usd: Annotated[Decimal, Field(gt=0)] | None = None
     pass_on_rejection_charges: Flag | None = None
+    traces: Flag | None = None
     models: Annotated[list[str | dict[str, Any]], Field(max_length=1000)] | None = None
 
 

@@ -8,6 +8,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from gateway.audit.notes import caller
 from gateway.clock import Clock
 from gateway.crypto import SecretBox
 from gateway.db import Database
@@ -76,6 +77,7 @@ class UpstreamService:
             )
         self._check(form.name, settings, form.api_key)
         secret = None if form.api_key is None else self._encrypted(form.api_key)
+        by = caller()
 
         def write(conn: Connection) -> None:
             if self._catalogue.is_configured(form.name) or store.is_taken(conn, form.name):
@@ -86,6 +88,7 @@ class UpstreamService:
                 )
             store.add(conn, form.name, settings, secret)
             breaker.lift(conn, form.name)  # of an earlier one of this name
+            by.note(conn, "upstream.created", form.name, after=settings)
 
         return await self._changed(form.name, write, claim)
 
@@ -93,13 +96,14 @@ class UpstreamService:
         """Change the fields that were sent."""
         said = changes.model_dump(mode="json", exclude_unset=True)
         await self._watch.refresh()
-        present = self._offered(name).credential
+        present, by = self._offered(name).credential, caller()
 
         def write(conn: Connection) -> None:
             row = store.find(conn, name, lock=True)
             settings = {key: value for key, value in {**row.settings, **said}.items() if value is not None}
             self._check(name, settings, present)
             store.change(conn, name, settings)
+            by.note(conn, "upstream.updated", name, before=row.settings, after=settings)
 
         return await self._changed(name, write, claim)
 
@@ -107,10 +111,11 @@ class UpstreamService:
         """Give it a new credential. What has begun is ended under its own; a pause that the old one caused is over."""
         await self._watch.refresh()
         self._build(self._offered(name).with_credential(form.api_key, 0), "api_key")
-        secret = self._encrypted(form.api_key)
+        secret, by = self._encrypted(form.api_key), caller()
 
         def write(conn: Connection) -> None:
-            store.rotate(conn, store.find(conn, name, lock=True), secret)
+            version = store.rotate(conn, store.find(conn, name, lock=True), secret)
+            by.note(conn, "upstream.rotated", name, after={"credential_version": version})
             pauses.resume(conn, name, automatic_only=True)
 
         return await self._changed(name, write, claim)
@@ -119,10 +124,12 @@ class UpstreamService:
         """Send nothing new there; what has begun is ended. Configured upstreams, too."""
         await self._watch.refresh()
         self._offered(name)
+        by = caller()
 
         def write(conn: Connection) -> None:
             pauses.resume(conn, name)
             pauses.pause(conn, name, pauses.BY_OPERATOR, form.reason)
+            by.note(conn, "upstream.paused", name, after={"reason": form.reason})
 
         return await self._changed(name, write, claim)
 
@@ -130,19 +137,23 @@ class UpstreamService:
         """End the pause and close the breaker."""
         await self._watch.refresh()
         self._offered(name)
+        by = caller()
 
         def write(conn: Connection) -> None:
             pauses.resume(conn, name)
             breaker.lift(conn, name)
+            by.note(conn, "upstream.resumed", name)
 
         return await self._changed(name, write, claim)
 
     async def remove(self, name: str) -> Json:
         """Take it out; the videos it has begun are still fetched."""
+        by = caller()
 
         def write(conn: Connection) -> int:
-            store.find(conn, name, lock=True)
+            row = store.find(conn, name, lock=True)
             store.remove(conn, name)
+            by.note(conn, "upstream.deleted", name, before=row.settings)
             return store.live_attempts(conn, name)
 
         live = await self._db.write(write)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from billing.ledger import Hold, Spender
 from billing.money import to_micros
+from gateway import tracing
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import ApiError
@@ -19,6 +20,7 @@ from gateway.events import Hints
 from gateway.idempotency.service import AlreadyRecordedError, Claim
 from gateway.ids import new_id
 from gateway.principal import Principal
+from gateway.telemetry import Metrics
 from gateway.videos.capabilities import text_of
 from gateway.videos.inputs import Accepted, Inputs
 from gateway.videos.insert import NewVideos, OverBudget, insert_videos, tell_exhausted
@@ -88,11 +90,14 @@ class Plan:
 class Creation:
     """Turns a plan into rows."""
 
-    def __init__(self, db: Database, clock: Clock, inputs: Inputs, hints: Hints) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, inputs: Inputs, hints: Hints, metrics: Metrics | None = None
+    ) -> None:
         self._db = db
         self._clock = clock
         self._inputs = inputs
         self._hints = hints
+        self._metrics = metrics
         self._in_flight: dict[str, set[asyncio.Event]] = {}
 
     @asynccontextmanager
@@ -121,8 +126,10 @@ class Creation:
             await self._discard(ids, plan)
             raise
         new = new_videos(call, plan, ids, kept, self._clock.now_ms())
+        tracing.annotate(video_id=ids[0], videos=len(ids), model=plan.models[0])
         try:
-            earlier = await self._db.write_batch(insert_videos, new)
+            with tracing.span("accept"):
+                earlier = await self._db.write_batch(insert_videos, new)
         except (ApiError, AlreadyRecordedError) as error:
             await self._discard(ids, plan)
             if isinstance(error, OverBudget):
@@ -130,6 +137,8 @@ class Creation:
             raise
         self._hints.jobs_due()
         if earlier is None:
+            if self._metrics is not None:
+                self._metrics.videos_accepted(plan.models[0], len(ids))
             return new.answer
         await self._discard(ids, plan)
         group = await self._db.read(lambda conn: group_of(conn, earlier))
@@ -215,6 +224,7 @@ def _shared(call: Call, plan: Plan, now: int) -> dict[str, Any]:
         "hold_micros": plan.price.video_micros,
         "cost_status": "held",
         "retry_claims": 0,
+        "trace": tracing.carried(),
     }
 
 

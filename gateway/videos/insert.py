@@ -49,7 +49,7 @@ _INSERT_VIDEOS: Final = BulkInsert(
         ),
         *("size", "source_video_id", "request", "state", "progress", "version", "cancel_requested"),
         *("created_at", "user_ref", "metadata", "warnings", "hold_micros", "cost_status", "fingerprint"),
-        "retry_claims",
+        *("retry_claims", "trace"),
     ),
     deadline=now_ms() + bindparam("deadline_in"),
 )

@@ -14,7 +14,6 @@ _LIVE_ONE: Final = (
     videos.c.deleted_at.is_(None),
 )
 _ONE: Final = select(*PUBLIC_COLUMNS).where(*_LIVE_ONE)
-_VERSION: Final = select(videos.c.version).where(*_LIVE_ONE)
 
 
 def find(conn: Connection, project_id: str, video_id: str) -> dict[str, Any] | None:
@@ -27,13 +26,6 @@ def find_versioned(conn: Connection, project_id: str, video_id: str) -> tuple[in
     """Read one video with its version."""
     row = conn.execute(_ONE, {"video_id": video_id, "project_id": project_id}).mappings().first()
     return None if row is None else (row["version"], public_video(row, group_of(conn, row)))
-
-
-def version_of(conn: Connection, project_id: str, video_id: str) -> int | None:
-    """Read only the version."""
-    parameters = {"video_id": video_id, "project_id": project_id}
-    version: int | None = conn.execute(_VERSION, parameters).scalar()
-    return version
 
 
 def group_of(conn: Connection, row: Row) -> Sequence[str]:

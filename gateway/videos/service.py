@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from gateway.audit.notes import Of, caller
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest, NotFound
@@ -16,6 +17,7 @@ from gateway.media.pool import MediaTools
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
 from gateway.storage import Storage
+from gateway.telemetry import Metrics
 from gateway.videos import lists, removal
 from gateway.videos.attempts import attempts_of
 from gateway.videos.characters import Characters
@@ -50,6 +52,7 @@ class VideoService:
         media: MediaTools,
         hints: Hints,
         upload_dir: Path,
+        metrics: Metrics | None = None,
     ) -> None:
         inputs = Inputs(db, clock, settings, storage=storage, media=media, upload_dir=upload_dir)
         self._db = db
@@ -57,7 +60,7 @@ class VideoService:
         self._storage = storage
         self._hints = hints
         self._planner = Planner(catalogue, settings, inputs, Sources(db, inputs))
-        self._creation = Creation(db, clock, inputs, hints)
+        self._creation = Creation(db, clock, inputs, hints, metrics)
         self._characters = Characters(db, clock, storage, inputs)
 
     async def create(self, call: Call, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,10 +119,6 @@ class VideoService:
             raise _not_found(video_id)
         return found
 
-    async def version(self, principal: Principal, video_id: str) -> int | None:
-        """Read only the version, None once the video is deleted."""
-        return await self._db.read(lambda conn: lists.version_of(conn, principal.project_id, video_id))
-
     async def attempts(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Read where a video was sent, and how that went; the operator is told more."""
         _check_id(video_id)
@@ -154,7 +153,17 @@ class VideoService:
     async def delete(self, principal: Principal, video_id: str) -> dict[str, Any]:
         """Remove a video: a live one is cancelled, its prompt and bytes go as soon as nothing needs them."""
         _check_id(video_id)
-        deleted = await self._db.write(lambda conn: removal.delete(conn, principal.project_id, video_id))
+        by, organization_id, project_id = caller(principal), principal.organization_id, principal.project_id
+
+        def write(conn: Connection) -> removal.Deleted | None:
+            found = removal.delete(conn, project_id, video_id)
+            if (
+                found is not None and by.operator
+            ):  # that a customer deletes its own is no change of the administration
+                by.note(conn, "video.deleted", video_id, Of(organization_id, project_id))
+            return found
+
+        deleted = await self._db.write(write)
         if deleted is None:
             raise _not_found(video_id)
         self._hints.video_changed([video_id])

@@ -48,6 +48,7 @@ videos = Table(
     Column("content_bytes", BigInteger),
     Column("content_sha256", String(64)),
     Column("duration_ms", BigInteger),
+    Column("trace", String(64)),  # the W3C traceparent of its create; NULL where that was not traced
     Column("provenance", JSON),  # what the stored file says of its origin: see gateway.jobs.provenance
     Index("ix_videos_project_id_id", "project_id", "id"),
     Index(

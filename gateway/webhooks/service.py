@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, insert
 
+from gateway.audit.notes import Of, caller
 from gateway.clock import Clock
 from gateway.crypto import SecretBox
 from gateway.db import Database
@@ -74,7 +75,7 @@ class WebhookService:
         """Register an endpoint under a new secret. BadRequest for an address that is not public."""
         self._check_url(form.url)
         now = self._clock.now_ms()
-        secret = new_secret()
+        secret, by = new_secret(), caller()
         values = {
             "id": new_id("we"),
             "project_id": project_id,
@@ -94,6 +95,8 @@ class WebhookService:
                 )
             conn.execute(insert(endpoints).values(values))
             created = public_endpoint(store.endpoint(conn, project_id, str(values["id"])))
+            of = Of(by.organization_id, project_id)
+            by.note(conn, "webhook_endpoint.created", created["id"], of, after=created)
             record(conn, claim, 200, created, now)
             return created
 
@@ -117,17 +120,20 @@ class WebhookService:
         self._refuse_default(endpoint_id)
         if changes.url is not None:
             self._check_url(changes.url)
-        now = self._clock.now_ms()
+        now, by = self._clock.now_ms(), caller()
         wanted = changes.model_dump(exclude_none=True)
         if "event_types" in wanted:
             wanted["event_types"] = sorted(set(wanted["event_types"]))
 
         def write(conn: Connection) -> Json:
             row = store.endpoint(conn, project_id, endpoint_id)
+            before = public_endpoint(row)
             changed = {name: value for name, value in wanted.items() if getattr(row, name) != value}
             if changed:
                 row = store.change_endpoint(conn, project_id, endpoint_id, {**changed, "updated_at": now})
             answer = public_endpoint(row)
+            of = Of(by.organization_id, project_id)
+            by.note(conn, "webhook_endpoint.updated", endpoint_id, of, before=before, after=answer)
             record(conn, claim, 200, answer, now)
             return answer
 
@@ -136,8 +142,15 @@ class WebhookService:
     async def delete(self, project_id: str, endpoint_id: str) -> Json:
         """Delete an endpoint; nothing more is sent to it."""
         self._refuse_default(endpoint_id)
-        now = self._clock.now_ms()
-        await self._db.write(lambda conn: store.delete_endpoint(conn, project_id, endpoint_id, now))
+        now, by = self._clock.now_ms(), caller()
+
+        def write(conn: Connection) -> None:
+            before = public_endpoint(store.endpoint(conn, project_id, endpoint_id))
+            store.delete_endpoint(conn, project_id, endpoint_id, now)
+            of = Of(by.organization_id, project_id)
+            by.note(conn, "webhook_endpoint.deleted", endpoint_id, of, before=before)
+
+        await self._db.write(write)
         return {"id": endpoint_id, "object": "webhook_endpoint.deleted", "deleted": True}
 
     async def rotate_secret(
@@ -146,7 +159,7 @@ class WebhookService:
         """Make a new secret; with `keep_old` deliveries carry both signatures for 24 hours."""
         now = self._clock.now_ms()
         keep_ms = KEEP_OLD_MS if keep_old else 0
-        sealed = self._sealed(new_secret())
+        sealed, by = self._sealed(new_secret()), caller()
 
         def write(conn: Connection) -> Json:
             if endpoint_id == DEFAULT_ENDPOINT:
@@ -161,6 +174,8 @@ class WebhookService:
                 }
                 values = {**sealed, **kept, "updated_at": now}
                 answer = public_endpoint(store.change_endpoint(conn, project_id, endpoint_id, values))
+            of = Of(by.organization_id, project_id)
+            by.note(conn, "webhook_endpoint.secret_rotated", endpoint_id, of, after={"keep_old": keep_old})
             record(conn, claim, 200, answer, now)
             return answer
 

@@ -105,6 +105,13 @@ async def test_a_video_through_the_adapter_and_a_killed_worker_comes_back(settin
         data = b"".join([chunk async for chunk in content.chunks])
         assert (content.media_type, content.length, data[4:8]) == ("video/mp4", len(data), b"ftyp")
 
+        told = (await worker.exposition()).decode()
+        model = worker.upstream.models[0].id
+        assert f'onereel_worker_videos_total{{model="{model}",outcome="completed"}} 1.0' in told
+        assert f'onereel_worker_model_loaded{{model="{model}"}} 1.0' in told
+        assert 'onereel_worker_stage_seconds_total{stage="denoise"}' in told
+        assert "process_" not in told
+
         assert worker.pid is not None
         first = psutil.Process(worker.pid)
         first.kill()
@@ -122,6 +129,7 @@ async def test_a_video_through_the_adapter_and_a_killed_worker_comes_back(settin
     assert time.monotonic() - stopped < 8
     assert not second.is_running()
     assert worker.state.value == "stopped"
+    assert await worker.exposition() == b""
     assert len(downs) == 2
     assert list((settings.data_dir / "local-worker").iterdir()) == []
     await door.close()

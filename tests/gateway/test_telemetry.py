@@ -6,7 +6,8 @@ import logging
 import pytest
 import structlog
 
-from gateway.telemetry import Metrics, configure_logging, video_context
+from gateway.logs import configure_logging, video_context
+from gateway.telemetry import Metrics
 
 
 @pytest.fixture

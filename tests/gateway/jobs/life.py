@@ -17,7 +17,7 @@ from billing.ledger_moves import set_terms
 from billing.plans import UNLIMITED, Plan
 from billing.tables import budgets
 from gateway.clock import Clock
-from gateway.db import BatchHandler
+from gateway.db import BatchHandler, DatabaseUse
 from gateway.db_sqlite import sqlite_engine
 from gateway.events import Hints
 from gateway.ids import new_id
@@ -176,6 +176,9 @@ class OneConnection:
             return fn(self.conn)
         finally:
             self.conn.rollback()
+
+    def use(self) -> DatabaseUse:
+        return DatabaseUse(0, 1, 1, 0, 0)
 
     async def close(self) -> None:
         self.conn.close()

@@ -318,7 +318,6 @@ def parsed(lines: list[str]) -> tuple[str, str, Any]:
 
 
 async def test_events_follow_a_video_to_its_end(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(events, "COMMENT_SECONDS", 0.1)
     video = (await site.http.post("/v1/videos", json=P)).json()
     path, auth = f"/v1/videos/{video['id']}/events", {"authorization": f"Bearer {KEY}"}
@@ -358,8 +357,7 @@ async def test_events_follow_a_video_to_its_end(site: Site, monkeypatch: pytest.
         assert "event: video.failed" in (await http.get(path, headers={"last-event-id": "x"})).text
 
 
-async def test_events_end_when_the_video_is_deleted(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.05)
+async def test_events_end_when_the_video_is_deleted(site: Site):
     video_id = (await site.http.post("/v1/videos", json=P)).json()["id"]
     following = asyncio.create_task(site.http.get(f"/v1/videos/{video_id}/events"))
     await asyncio.sleep(0.2)
@@ -367,8 +365,7 @@ async def test_events_end_when_the_video_is_deleted(site: Site, monkeypatch: pyt
     assert (await asyncio.wait_for(following, 5)).text.count("event:") == 1
 
 
-async def test_events_end_when_the_key_is_revoked(site: Site, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(events, "POLL_SECONDS", 0.05)
+async def test_events_end_when_the_key_is_revoked(site: Site):
     project = (await site.http.get("/v1/organization/projects")).json()["data"][0]["id"]
     keys = f"/v1/organization/projects/{project}/api_keys"
     key = (await site.http.post(keys, json={"name": "listener"})).json()

@@ -1,0 +1,117 @@
+"""Reading the audit log."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, Row, select, tuple_
+
+from gateway.audit.tables import audit_log
+from gateway.db import Database
+from gateway.errors import BadRequest
+from gateway.principal import Principal, Scope
+
+c: Final = audit_log.c
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries: the newest `limit` before the id `after`, or the oldest behind `before`; times in Unix seconds."""
+
+    limit: int = 20
+    after: str | None = None
+    before: str | None = None
+    times: dict[str, int | None] = field(default_factory=dict)  # gt, gte, lt, lte
+    lists: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by column
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of public objects, and whether more follow."""
+
+    data: list[dict[str, Any]]
+    has_more: bool
+
+
+class AuditService:
+    """The notes of all organizations: an operator reads them all, everybody else those of the own organization."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def list(self, principal: Principal, wanted: Wanted) -> Page:
+        """List entries, newest first. BadRequest for an unknown cursor."""
+        principal.require(Scope.ORGANIZATION)
+        of_all = Scope.OPERATOR in principal.scopes
+        organization_id = None if of_all else principal.organization_id
+        return await self._db.read(lambda conn: _page(conn, organization_id, wanted))
+
+
+def _page(conn: Connection, organization_id: str | None, wanted: Wanted) -> Page:
+    where = [*_times(wanted.times), *(c[name].in_(values) for name, values in wanted.lists.items() if values)]
+    if organization_id is not None:
+        where.append(c.organization_id == organization_id)
+    place = tuple_(c.effective_at, c.id)
+    if wanted.after is not None:
+        where.append(place < _at(conn, organization_id, wanted.after, "after"))
+    if wanted.before is not None:
+        where.append(place > _at(conn, organization_id, wanted.before, "before"))
+    backwards = (
+        wanted.before is not None and wanted.after is None
+    )  # the page that lies right before the cursor
+    order = (c.effective_at, c.id) if backwards else (c.effective_at.desc(), c.id.desc())
+    rows = conn.execute(select(audit_log).where(*where).order_by(*order).limit(wanted.limit + 1)).all()
+    kept = list(rows[: wanted.limit])
+    if backwards:
+        kept.reverse()
+    return Page([public_entry(row) for row in kept], len(rows) > wanted.limit)
+
+
+def _times(times: dict[str, int | None]) -> list[ColumnElement[bool]]:
+    """Seconds of an entry are those that are shown: rounded down."""
+    bounds = {
+        "gt": lambda at: c.effective_at >= (at + 1) * 1000,
+        "gte": lambda at: c.effective_at >= at * 1000,
+        "lt": lambda at: c.effective_at < at * 1000,
+        "lte": lambda at: c.effective_at < (at + 1) * 1000,
+    }
+    return [bounds[name](at) for name, at in times.items() if at is not None]
+
+
+def _at(conn: Connection, organization_id: str | None, entry_id: str, param: str) -> Any:
+    found = select(c.effective_at, c.id).where(c.id == entry_id)
+    if organization_id is not None:
+        found = found.where(c.organization_id == organization_id)
+    row = conn.execute(found).first()
+    if row is None:
+        raise BadRequest(f"No entry of this list has the id '{entry_id}'.", param=param)
+    return tuple_(row.effective_at, row.id)
+
+
+def public_entry(row: Row[Any]) -> dict[str, Any]:
+    """Shape an entry as OpenAI does: what happened lies under its type."""
+    told: dict[str, Any] = {"id": row.object_id}
+    if row.before is not None:
+        told["before"] = row.before
+    if row.after is not None:
+        told["data" if row.before is None else "changes_requested"] = row.after
+    key = {"id": row.actor_key_id, "type": "service_account", "service_account": {"id": row.actor_key_id}}
+    actor: dict[str, Any] = {"type": "system"}
+    if row.actor_key_id is not None:
+        actor = {"type": "api_key", "api_key": key}
+    return {
+        "id": row.id,
+        "object": "organization.audit_log",
+        "type": row.type,
+        "effective_at": row.effective_at // 1000,
+        "project": None if row.project_id is None else {"id": row.project_id},
+        "actor": {
+            **actor,
+            "organization_id": row.actor_organization_id,
+            "operator": row.actor_is_operator,
+            "ip_address": row.ip_address,
+        },
+        row.type: told,
+        "organization_id": row.organization_id,
+        "request_id": row.request_id,
+    }
