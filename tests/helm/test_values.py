@@ -1,12 +1,13 @@
 """Wrong values are refused by name, before anything reaches a cluster."""
 
 import json
+import re
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, VALUES, minimal, refused
+from tests.helm.chart import CHART, VALUES, containers, environment, minimal, of_kind, pods, refused, render
 
 GPU = {"name": "gpu", "models": ["local/wan2.2-5b"]}
 
@@ -76,3 +77,21 @@ def _objects(node: Any, where: str = "") -> list[tuple[str, Any]]:
 
 def test_there_are_enough_sets_of_values() -> None:
     assert VALUES.keys() >= {"minimal", "everything", "keda", "no_redis", "gateway_only", "two_classes"}
+
+
+def test_the_example_of_the_page_renders() -> None:
+    page = (CHART.parents[1] / "docs" / "deploy.md").read_text()
+    gateway, workers = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", page, re.DOTALL))
+    objects = render({**gateway, **workers})
+    assert of_kind(objects, "Deployment").keys() == {
+        f"reel-onereel-{each}" for each in ("api", "jobs", "worker-large", "worker-small")
+    }
+    keys = set(re.findall(r"--from-literal=([\w-]+)=", page))
+    named = {
+        source["secretKeyRef"]["key"]
+        for _, template in pods(objects)
+        for container in containers(template)
+        for source in environment(container).values()
+        if isinstance(source, dict) and source["secretKeyRef"]["name"] == "onereel"
+    }
+    assert named == keys - {"XAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
