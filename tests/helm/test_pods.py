@@ -289,6 +289,7 @@ def test_who_may_reach_whom() -> None:
     (worker,) = policies["reel-onereel-worker-gpu"]["spec"]["ingress"]
     roles = [each["podSelector"]["matchLabels"] for each in worker["from"] if "podSelector" in each]
     assert [each["app.kubernetes.io/component"] for each in roles] == ["api", "jobs"]
+    assert worker["ports"] == [{"protocol": "TCP", "port": 9100}]
     assert "egress" not in policies["reel-onereel-worker-gpu"]["spec"]
     assert "ingress" not in policies["reel-onereel-migration"]["spec"]
     (api,) = of_kind(rendered("no_redis"), "NetworkPolicy")["reel-onereel-api"]["spec"]["ingress"]
