@@ -305,3 +305,24 @@ def test_scrapes_carry_the_token() -> None:
         "reel-onereel": {"name": "onereel-metrics", "key": "token"},
         "reel-onereel-worker": {"name": "onereel-worker", "key": "token"},
     }
+
+
+def test_requests_from_outside_reach_the_api() -> None:
+    objects = rendered("everything")
+    service = of_kind(objects, "Service")["reel-onereel"]
+    (port,) = service["spec"]["ports"]
+    (ingress,) = of_kind(objects, "Ingress").values()
+    backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    assert (backend["name"], backend["port"]) == ("reel-onereel", {"name": port["name"]})
+    (route,) = of_kind(objects, "HTTPRoute").values()
+    assert route["spec"]["rules"][0]["backendRefs"] == [{"name": "reel-onereel", "port": port["port"]}]
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "api"
+
+
+def test_pods_of_a_kind_are_spread() -> None:
+    for workload, template in pods(rendered("everything")):
+        spread = template["spec"].get("topologySpreadConstraints", [])
+        assert bool(spread) == ("migration" not in workload)
+        for each in spread:
+            assert matches(each["labelSelector"], template["metadata"]["labels"])
+            assert each["whenUnsatisfiable"] == "DoNotSchedule"
