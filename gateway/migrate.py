@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, inspect, text
 
 from gateway.clock import Clock
@@ -10,6 +11,10 @@ from gateway.db_open import open_database
 from gateway.settings import Settings
 
 HEAD = "0010"
+
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+log = structlog.get_logger(__name__)
 
 
 def current_revision(conn: Connection) -> str | None:
@@ -34,7 +39,8 @@ def downgrade(conn: Connection, revision: str) -> None:
 
 
 async def ensure_schema(settings: Settings) -> str:
-    """Migrate if needed; answers the revision. Two processes at once: the second waits for the first."""
+    """Migrate if needed; answers the revision. Two processes at once: the second waits for the first. On PostgreSQL a
+    schema of the next release is left as it is: during an update, and after a rollback, processes of both start on it."""
     database = open_database(settings, Clock())
     try:
         if await database.read(current_revision) != HEAD:
@@ -47,14 +53,26 @@ async def ensure_schema(settings: Settings) -> str:
 def _locked_upgrade(conn: Connection) -> None:
     if conn.dialect.name == "postgresql":
         conn.execute(text("SELECT pg_advisory_xact_lock(727274001)"))
-    if current_revision(conn) != HEAD:
-        upgrade(conn)
+    revision = current_revision(conn)
+    if revision == HEAD:
+        return
+    if conn.dialect.name == "postgresql" and not _is_known(revision):
+        log.warning("schema_is_newer", revision=revision, release=HEAD)
+        return
+    upgrade(conn)
+
+
+def _is_known(revision: str | None) -> bool:
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    scripts = ScriptDirectory(str(_MIGRATIONS))
+    return revision is None or revision in {each.revision for each in scripts.walk_revisions()}
 
 
 def _config(conn: Connection) -> Any:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent.parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = conn
     return config

@@ -1,9 +1,11 @@
 from pathlib import Path
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect, text
 
 from gateway import migrate
 from gateway.clock import Clock
@@ -29,6 +31,26 @@ async def test_up_and_down_and_nothing_left_to_migrate(database_url: str, tmp_pa
         assert left == ["alembic_version"]
         await database.write(migrate.upgrade)
         assert await database.read(differences) == []
+    finally:
+        await database.close()
+
+
+async def test_a_schema_of_the_next_release_is_served_on_postgresql_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    settings = Settings(database_url=database_url, data_dir=tmp_path)
+    await migrate.ensure_schema(settings)
+    database = open_database(settings, Clock())
+    try:
+        await database.write(
+            lambda conn: conn.execute(text("UPDATE alembic_version SET version_num = 'next'"))
+        )
+        if database.dialect == "postgresql":
+            assert await migrate.ensure_schema(settings) == "next"
+            assert await database.read(differences) == []
+        else:
+            with pytest.raises(CommandError, match="next"):
+                await migrate.ensure_schema(settings)
     finally:
         await database.close()
 
