@@ -10,7 +10,7 @@ from gateway.clock import Clock
 from gateway.db_open import open_database
 from gateway.settings import Settings
 
-HEAD = "0010"
+HEAD = "0011"
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 

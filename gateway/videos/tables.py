@@ -66,4 +66,10 @@ videos = Table(
         postgresql_where=text("content_key IS NOT NULL"),
     ),
     Index("ix_videos_source_video_id", "source_video_id"),
+    Index(
+        "ix_videos_group_id",
+        "group_id",
+        sqlite_where=text("group_id IS NOT NULL"),
+        postgresql_where=text("group_id IS NOT NULL"),
+    ),
 )
