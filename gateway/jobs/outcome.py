@@ -2,33 +2,48 @@
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from gateway.jobs.claims import hand_on
 from gateway.jobs.context import Job, JobContext, backoff
+from gateway.jobs.poll_log import Polled, log_polls
 from gateway.jobs.settle import PUBLIC_CODES, Failure, fail
 from gateway.videos.price_book import Cost
 from providers.contract import ErrorKind, ProviderError
 
 
-async def fail_video(ctx: JobContext, job: Job, failure: Failure) -> None:
-    """End the video without a file."""
+async def fail_video(ctx: JobContext, job: Job, failure: Failure, *, polled: Polled | None = None) -> None:
+    """End the video without a file. `polled`: the poll that said so."""
+
+    def commit(conn: Connection) -> None:
+        fail(conn, job.lease, job.rows, failure)
+        log_polls(conn, [polled] if polled else [])
+
     await ctx.milestone("settle.begin", job.video_id)
-    await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
+    await ctx.db.write(commit, background=True)
     ctx.hints.video_changed([job.video_id])
     ctx.hints.outbox.set()
     ctx.hints.jobs.set()  # the freed slot may have woken one
     await ctx.milestone("settle.done", job.video_id)
 
 
-async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, counted: bool = True) -> None:
+async def try_later(
+    ctx: JobContext,
+    job: Job,
+    delay: float | None = None,
+    *,
+    counted: bool = True,
+    polled: Polled | None = None,
+) -> None:
     """Same state again after `delay` seconds, or after a growing pause."""
     tries = job.lease.tries + (1 if counted else 0)
     seconds = backoff(tries) if delay is None else delay
-    await ctx.db.write(
-        lambda conn: hand_on(
-            conn, job.lease, state=job.lease.state, delay_ms=int(seconds * 1000), tries=tries
-        ),
-        background=True,
-    )
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=job.lease.state, delay_ms=int(seconds * 1000), tries=tries)
+        log_polls(conn, [polled] if polled else [])
+
+    await ctx.db.write(commit, background=True)
 
 
 LOCKED_OUT = frozenset({ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS})
