@@ -29,7 +29,7 @@ poll_log = Table(
     metadata,
     Column("attempt_id", String(64), nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("outcome", String(32), nullable=False),  # running | completed | failed | the kind of error
+    Column("outcome", String(32), nullable=False),  # running | completed | the kind of error
     Column("progress", Integer),
     Column("http_status", Integer),
     Index("ix_poll_log_attempt_id_at", "attempt_id", "at"),

@@ -18,6 +18,7 @@ AttemptStatus = Literal[
 ]
 
 _STATUS: Final[dict[str, AttemptStatus]] = {"intent": "submitting"}
+_ANSWERS: Final = frozenset({"running", "completed"})
 _OURS: Final = frozenset({ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS})
 
 
@@ -44,8 +45,8 @@ class AttemptCost(_Answer):
 
 
 class Poll(_Answer):
-    """One question to the upstream: when, and what it answered. `outcome` is running, completed, failed or, where there
-    was no answer, the kind of error. `http_status` is the operator's."""
+    """One question to the upstream: when, and what it answered. `outcome` is running, completed or the code of an
+    error, for the operator its kind. `http_status` is the operator's."""
 
     at: int
     outcome: str
@@ -108,7 +109,7 @@ def _shown(row: Mapping[str, Any], polls: Sequence[Any], *, operator: bool) -> d
         "submitted_at": _seconds(row["submitted_at"]),
         "finished_at": _seconds(row["finished_at"]),
         "error": _error(row["error"], operator=operator) if row["error"] else None,
-        "polls": [_poll(each) for each in polls],
+        "polls": [_poll(each, operator=operator) for each in polls],
     }
     if not operator:
         hidden: Any = {"error": {"kind", "http_status"}, "polls": {"__all__": {"http_status"}}}
@@ -117,10 +118,11 @@ def _shown(row: Mapping[str, Any], polls: Sequence[Any], *, operator: bool) -> d
     return OperatorAttempt(**shown, **more).model_dump(mode="json")
 
 
-def _poll(row: Any) -> dict[str, Any]:
+def _poll(row: Any, *, operator: bool) -> dict[str, Any]:
+    answered = operator or row.outcome in _ANSWERS
     return {
         "at": row.at // 1000,
-        "outcome": row.outcome,
+        "outcome": row.outcome if answered else PUBLIC_CODES.get(row.outcome, "provider_error"),
         "progress": row.progress,
         "http_status": row.http_status,
     }
