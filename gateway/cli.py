@@ -12,6 +12,7 @@ _GROUPS = {
     "credits": ("gateway.cli_credits", "Grant and list credit."),
     "keys": ("gateway.cli_keys", "Make, list, limit and revoke API keys."),
     "models": ("gateway.cli_models", "List the models this installation offers."),
+    "secrets": ("gateway.cli_secrets", "Look after what is stored encrypted."),
     "upstreams": (
         "gateway.cli_upstreams",
         "Add, check, pause and remove upstreams: your accounts at providers.",
@@ -131,6 +132,42 @@ def upgrade() -> None:
         )
     try:
         click.echo(run(ensure_schema(settings)))
+    finally:
+        lock.release()
+
+
+@db.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def backup(folder: Path) -> None:
+    """Copy database, files and keys of an installation on SQLite into a new FOLDER; the server may run."""
+    from gateway.backup import BackupError, back_up
+
+    try:
+        click.echo(
+            f"{back_up(load_settings(), folder)} bytes in {folder}. It holds keys: keep it as safe as they are."
+        )
+    except BackupError as error:
+        raise CommandError(str(error)) from None
+
+
+@db.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def restore(folder: Path) -> None:
+    """Put a backup into an empty data directory."""
+    from gateway.backup import BackupError
+    from gateway.backup import restore as put_back
+    from gateway.lock import DataLock
+
+    settings = load_settings()
+    lock = DataLock(settings.data_dir)
+    if not lock.acquire():
+        raise CommandError("A server runs on this data directory: stop it, and name an empty one.")
+    try:
+        click.echo(
+            f"{put_back(settings, folder)} files restored. Check them: onereel doctor; onereel ledger verify"
+        )
+    except BackupError as error:
+        raise CommandError(str(error)) from None
     finally:
         lock.release()
 

@@ -153,7 +153,10 @@ async def _open_database(settings: Settings) -> list[Finding]:
     finally:
         await db.close()
     found = [Finding("ok", f"{db.dialect} at revision {revision}")]
-    if revision != HEAD:
+    if revision is not None and revision > HEAD:
+        text = f"{db.dialect} at revision {revision}, of a later release than this one ({HEAD})"
+        found = [Finding("warn", text, "install that release here too")]
+    elif revision != HEAD:
         text = f"{db.dialect} at revision {revision}, this release needs {HEAD}"
         found = [Finding("warn", text, "run `onereel db upgrade` (`serve` does it too)")]
     apart = abs(database_ms / 1000 - datetime.now(UTC).timestamp())

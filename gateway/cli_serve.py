@@ -156,7 +156,8 @@ def _supervise(
 
         def work(serving: Callable[[], None]) -> None:
             if shared:
-                _run(own, listener, serving, group)
+                if not _run(own, listener, serving, group):
+                    sys.exit(1)
             else:
                 with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                     runner.run(_only_jobs(own, serving, group))
@@ -201,7 +202,7 @@ def _run(
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after an orderly end; a stop that was asked for is no failure.
         signal.signal(number, lambda *_: None)
-    with contextlib.suppress(asyncio.CancelledError):
+    with contextlib.suppress(asyncio.CancelledError, SystemExit):  # the latter where it could not start
         server.run(sockets=[listener])
     return server.started
 

@@ -46,6 +46,16 @@ class SecretBox:
         """Encrypt under the newest key."""
         return self._fernet.encrypt(value)
 
+    def is_newest(self, token: bytes) -> bool:
+        """Whether the newest key made the token."""
+        from cryptography.fernet import Fernet, InvalidToken  # noqa: PLC0415  (see _fernet)
+
+        try:
+            Fernet(self._keys[0]).decrypt(token)
+        except InvalidToken:
+            return False
+        return True
+
     def decrypt(self, token: bytes) -> bytes:
         """Decrypt under whichever key made the token. DecryptionError if none of ours did."""
         from cryptography.fernet import InvalidToken  # noqa: PLC0415  (see _fernet)

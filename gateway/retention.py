@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, or_, select, update
 
+from gateway import log_months
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.files.tables import files
@@ -20,6 +21,7 @@ from gateway.idempotency.service import LIFETIME_MS, purge
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.storage_local import remove_old_files
+from gateway.videos import archive
 from gateway.videos.states import LIVE
 from gateway.videos.tables import videos
 
@@ -31,6 +33,7 @@ _YOUNG_MS: Final = 3600 * 1000  # bytes that young may belong to a row that is n
 _ORPHANS_EVERY: Final = 24 * 3600.0  # seconds; lists every stored video
 _IDS: Final = 500  # per statement
 _VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
+_DAY_MS: Final = 24 * 3600 * 1000
 _UPLOAD_MS: Final = 3600 * 1000  # a file row that long without claim on its bytes is no upload in progress
 
 
@@ -49,6 +52,7 @@ class Retention:
         self._db = db
         self._storage = storage
         self._clock = clock
+        self._settings = settings.retention
         self._pause = settings.retention.sweep_seconds
         self._folders = folders
         self._stopped = asyncio.Event()
@@ -82,6 +86,30 @@ class Retention:
             stale += await asyncio.to_thread(remove_old_files, folder, _STALE_SECONDS)
         if expired or removed or orphans or stale:
             log.info("swept", videos=expired, files=removed, orphans=orphans, temporary=stale)
+        await self._put_away(now)
+
+    async def _put_away(self, now: int) -> None:
+        """Move old videos' JSON to the archive and let old logs go, gently: one small transaction after another."""
+        moved = logs = 0
+        if self._settings.archive_days:
+            before = now - round(self._settings.archive_days * _DAY_MS)
+            moved = await self._in_batches(lambda conn: archive.move(conn, before), archive.BATCH)
+        before_log = now - round(self._settings.log_days * _DAY_MS)
+        logs = await self._in_batches(lambda conn: log_months.tend(conn, now, before_log), log_months.BATCH)
+        if moved or logs:
+            log.info("put_away", videos=moved, logs=logs)
+
+    async def _in_batches(self, step: Callable[[Connection], int], batch: int) -> int:
+        """Step until a batch is not full, with a pause as long as each step took."""
+        done = 0
+        while not self._stopped.is_set():
+            began = self._clock.monotonic()
+            count = await self._db.write(step, background=True)
+            done += count
+            if count < batch:
+                break
+            await asyncio.sleep(self._clock.monotonic() - began)
+        return done
 
     async def _each(self, statement: Select[Any], remove: Callable[[Any], Awaitable[None]]) -> int:
         """Remove row by row, a batch at a time; rows that fail stay for the next sweep. How many went."""

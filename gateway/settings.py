@@ -200,9 +200,13 @@ class Provenance(_Section):
 
 
 class Retention(_Section):
-    """`content_days` counts where the organization's plan names no `retention_days`."""
+    """`content_days` counts where the organization's plan names no `retention_days`. So long after its end what nobody
+    asks of a video moves to the archive: `archive_days`, 0 for never. `log_days` is how long polls are kept; on
+    PostgreSQL they go a whole month at a time."""
 
     content_days: float = 30
+    archive_days: float = Field(default=90, ge=0)
+    log_days: float = Field(default=30, ge=1)
     sweep_seconds: float = 60
 
 

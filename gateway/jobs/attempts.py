@@ -1,17 +1,15 @@
 """Reading attempts."""
 
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row, select
-
 from gateway.db import Database
-from gateway.jobs.tables import attempts
+from gateway.videos import archive
 
 
-async def read_attempt(db: Database, attempt_id: str | None) -> Row[Any] | None:
-    """The attempt's row; None for no id or an unknown one."""
+async def read_attempt(db: Database, attempt_id: str | None) -> Any:
+    """The attempt, columns as attributes, also of an archived video; None for no id or an unknown one."""
     if attempt_id is None:
         return None
-    return await db.read(
-        lambda conn: conn.execute(select(attempts).where(attempts.c.id == attempt_id)).one_or_none()
-    )
+    row = await db.read(lambda conn: archive.attempt(conn, attempt_id))
+    return None if row is None else SimpleNamespace(**row)

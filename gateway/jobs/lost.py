@@ -11,6 +11,7 @@ from gateway.jobs.choice import others_left
 from gateway.jobs.claims import LOST, hand_on
 from gateway.jobs.context import Job, JobContext, backoff
 from gateway.jobs.outcome import error_columns
+from gateway.jobs.poll_log import Polled, log_polls
 from gateway.jobs.settle import close_attempt, database_now
 from gateway.videos.routing import Route
 from gateway.videos.states import State
@@ -43,6 +44,7 @@ async def resubmit(ctx: JobContext, job: Job, route: Route, error: ProviderError
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=delay_ms, tries=job.lease.tries + 1)
         kept, state = error_columns(error), LOST if elsewhere else "refused"
         close_attempt(conn, attempt, job.rows.video, state, database_now(conn), error=kept)
+        log_polls(conn, [Polled(attempt.id, error.kind, http_status=error.http_status)])
         conn.execute(
             update(videos)
             .where(videos.c.id == job.video_id)

@@ -14,6 +14,7 @@ from gateway.db import now_ms
 from gateway.jobs import claims
 from gateway.jobs.claims import Lease, LeaseLost
 from gateway.jobs.costs import COSTS
+from gateway.jobs.poll_log import Polled, log_polls
 from gateway.jobs.tables import attempts, jobs
 from gateway.videos.states import State
 from gateway.videos.tables import videos
@@ -91,11 +92,12 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The upstream still works on it, or was not asked; `progress` None where it has not moved."""
+    """The upstream still works on it, or was not asked (`polled` None); `progress` None where it has not moved."""
 
     lease: Lease
     delay_ms: int
     progress: int | None = None
+    polled: Polled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def waiting(conn: Connection, items: Sequence[Waiting]) -> list[LeaseLost | None
     ]
     if moved:
         conn.execute(_PROGRESS, moved)
+    log_polls(conn, [each.polled for each in kept if each.polled is not None])
     return [_verdict(item.lease, ours) for item in items]
 
 
@@ -165,6 +168,7 @@ def done(conn: Connection, items: Sequence[Done]) -> list[Row[Any] | LeaseLost]:
         conn.execute(_JOBS_DONE, ids)
         conn.execute(_VIDEOS_DONE, ids)
         conn.execute(_ATTEMPTS_DONE, [_finished(each) for each in kept])
+        log_polls(conn, [Polled(each.attempt_id, "completed") for each in kept])
         found = conn.execute(_ATTEMPTS, {"ids": [each.attempt_id for each in kept]})
         rows = {row.id: row for row in found}
     return [

@@ -2,19 +2,28 @@
 
 from typing import Any
 
+from sqlalchemy import Connection
+
 from gateway import tracing
 from gateway.jobs.claims import hand_on
 from gateway.jobs.context import Job, JobContext, backoff
+from gateway.jobs.poll_log import Polled, log_polls
 from gateway.jobs.settle import PUBLIC_CODES, Failure, fail
 from gateway.videos.price_book import Cost
 from providers.contract import ErrorKind, ProviderError
 
 
-async def fail_video(ctx: JobContext, job: Job, failure: Failure) -> None:
-    """End the video without a file."""
+async def fail_video(ctx: JobContext, job: Job, failure: Failure, *, polled: Polled | None = None) -> None:
+    """End the video without a file. `polled`: the poll that said so."""
+
+    def commit(conn: Connection) -> int:
+        fee = fail(conn, job.lease, job.rows, failure)
+        log_polls(conn, [polled] if polled else [])
+        return fee
+
     await ctx.milestone("settle.begin", job.video_id)
     with tracing.span("settle", video_id=job.video_id, error_code=failure.code):
-        fee = await ctx.db.write(lambda conn: fail(conn, job.lease, job.rows, failure), background=True)
+        fee = await ctx.db.write(commit, background=True)
     job.lease.outcome = "failed"
     video_ended(ctx, job, failure.code, fee)
     ctx.hints.video_changed([job.video_id])
@@ -30,16 +39,23 @@ def video_ended(ctx: JobContext, job: Job, outcome: str, captured: int) -> None:
     ctx.metrics.video_ended(video.model, outcome, seconds, captured=captured, held=video.hold_micros)
 
 
-async def try_later(ctx: JobContext, job: Job, delay: float | None = None, *, counted: bool = True) -> None:
+async def try_later(
+    ctx: JobContext,
+    job: Job,
+    delay: float | None = None,
+    *,
+    counted: bool = True,
+    polled: Polled | None = None,
+) -> None:
     """Same state again after `delay` seconds, or after a growing pause."""
     tries = job.lease.tries + (1 if counted else 0)
     seconds = backoff(tries) if delay is None else delay
-    await ctx.db.write(
-        lambda conn: hand_on(
-            conn, job.lease, state=job.lease.state, delay_ms=int(seconds * 1000), tries=tries
-        ),
-        background=True,
-    )
+
+    def commit(conn: Connection) -> None:
+        hand_on(conn, job.lease, state=job.lease.state, delay_ms=int(seconds * 1000), tries=tries)
+        log_polls(conn, [polled] if polled else [])
+
+    await ctx.db.write(commit, background=True)
     job.lease.outcome = "again" if counted else "later"
 
 

@@ -13,6 +13,7 @@ from gateway.jobs.claims import Loaded, hand_on
 from gateway.jobs.context import Job, JobContext, backoff, poll_delay
 from gateway.jobs.lost import LOST_AFTER, is_lost, resubmit
 from gateway.jobs.outcome import LOCKED_OUT, error_columns, fail_video, failure_of, locked_out, try_later
+from gateway.jobs.poll_log import Polled, log_polls
 from gateway.jobs.routes import route_of_attempt, routes_of
 from gateway.jobs.settle import Failure, close_attempt, database_now
 from gateway.videos.routing import Route
@@ -82,7 +83,10 @@ async def _still_running(ctx: JobContext, job: Job, route: Route, adapter: Adapt
     progress = min(99, max(video.progress, status.progress or 0))
 
     moved = progress if progress != video.progress else None
-    await ctx.db.write_batch(moves.waiting, moves.Waiting(job.lease, delay_ms, moved), background=True)
+    polled = Polled(attempt.id, "running", status.progress)
+    await ctx.db.write_batch(
+        moves.waiting, moves.Waiting(job.lease, delay_ms, moved, polled), background=True
+    )
     job.lease.outcome = "running"
     if progress != video.progress:
         ctx.hints.video_changed([video.id])
@@ -125,9 +129,8 @@ async def _unanswered(
     delay = error.retry_after
     if delay is None:
         delay = max(adapter.poll_interval, backoff(job.lease.tries + 1))
-    await try_later(
-        ctx, job, ctx.paces.next_poll(route.upstream, job.lease.job_id, min(delay, LONGEST_RETRY_AFTER))
-    )
+    pace = ctx.paces.next_poll(route.upstream, job.lease.job_id, min(delay, LONGEST_RETRY_AFTER))
+    await try_later(ctx, job, pace, polled=_polled(job, error))
     if error.kind in LOCKED_OUT:
         await locked_out(ctx, job, route.upstream.name, error)
 
@@ -138,7 +141,8 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
     request = StoredRequest.model_validate(video.request)
     more = job.attempt.n < ctx.settings.jobs.max_attempts and others_left(ctx, job, request)
     if not (more and error.kind in _NEXT_ROUTE):
-        await fail_video(ctx, job, failure_of(error, costs.of_rejection(route, video, error)))
+        failure = failure_of(error, costs.of_rejection(route, video, error))
+        await fail_video(ctx, job, failure, polled=_polled(job, error))
         await _tell(ctx, route, error)
         return
     ctx.metrics.failover(route.upstream.name, error.kind)
@@ -147,6 +151,7 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
         hand_on(conn, job.lease, state=State.QUEUED, delay_ms=0)
         kept = error_columns(error)
         close_attempt(conn, job.attempt, video, "failed", database_now(conn), error=kept)
+        log_polls(conn, [_polled(job, error)])
         conn.execute(
             update(videos)
             .where(videos.c.id == video.id)
@@ -157,6 +162,10 @@ async def _verdict(ctx: JobContext, job: Job, route: Route, error: ProviderError
     job.lease.outcome = "next_route"
     ctx.hints.jobs.set()
     await _tell(ctx, route, error)
+
+
+def _polled(job: Job, error: ProviderError) -> Polled:
+    return Polled(job.attempt.id, error.kind, http_status=error.http_status)
 
 
 async def _tell(ctx: JobContext, route: Route, error: ProviderError) -> None:

@@ -1,13 +1,15 @@
 """The attempts of a video as its owner sees them; the operator sees more."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection
 
 from billing.money import format_usd
+from gateway.jobs.poll_log import polls_of
 from gateway.jobs.settle import PUBLIC_CODES
-from gateway.jobs.tables import attempts
+from gateway.videos import archive
 from providers.contract import ErrorKind
 from providers.spec import account_of_server
 
@@ -16,6 +18,7 @@ AttemptStatus = Literal[
 ]
 
 _STATUS: Final[dict[str, AttemptStatus]] = {"intent": "submitting"}
+_ANSWERS: Final = frozenset({"running", "completed"})
 _OURS: Final = frozenset({ErrorKind.PROVIDER_AUTH, ErrorKind.PROVIDER_FUNDS})
 
 
@@ -41,11 +44,22 @@ class AttemptCost(_Answer):
     amount: str
 
 
+class Poll(_Answer):
+    """One question to the upstream: when, and what it answered. `outcome` is running, completed or the code of an
+    error, for the operator its kind. `http_status` is the operator's."""
+
+    at: int
+    outcome: str
+    progress: int | None
+    http_status: int | None = None
+
+
 class Attempt(_Answer):
     """One submission to one upstream. Times are unix seconds.
 
     refused: surely not taken, and asked again later or elsewhere. lost: its worker was lost, and another one makes the
     video. unknown: nobody can tell whether it was taken. abandoned: it went on after the video had ended.
+    `polls` are the latest 100, for as long as the log of polls is kept.
     `upstream` is for the operator that server of a fleet which had it, "name@address".
     """
 
@@ -59,6 +73,7 @@ class Attempt(_Answer):
     submitted_at: int | None
     finished_at: int | None
     error: AttemptError | None
+    polls: list[Poll]
 
 
 class OperatorAttempt(Attempt):
@@ -78,26 +93,39 @@ class AttemptList(_Answer):
 
 def attempts_of(conn: Connection, video_id: str, *, operator: bool) -> list[dict[str, Any]]:
     """Read them all."""
-    rows = conn.execute(select(attempts).where(attempts.c.video_id == video_id).order_by(attempts.c.n))
-    return [_shown(row, operator=operator) for row in rows]
+    rows = archive.attempts_of(conn, video_id)
+    polls = polls_of(conn, [row["id"] for row in rows])
+    return [_shown(row, polls[row["id"]], operator=operator) for row in rows]
 
 
-def _shown(row: Row[Any], *, operator: bool) -> dict[str, Any]:
+def _shown(row: Mapping[str, Any], polls: Sequence[Any], *, operator: bool) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "id": row.id,
-        "number": row.n,
-        "upstream": row.upstream if operator else account_of_server(row.upstream),
-        "model": row.upstream_model,
-        "status": _STATUS.get(row.state, row.state),
-        "created_at": row.created_at // 1000,
-        "submitted_at": _seconds(row.submitted_at),
-        "finished_at": _seconds(row.finished_at),
-        "error": _error(row.error, operator=operator) if row.error else None,
+        "id": row["id"],
+        "number": row["n"],
+        "upstream": row["upstream"] if operator else account_of_server(row["upstream"]),
+        "model": row["upstream_model"],
+        "status": _STATUS.get(row["state"], row["state"]),
+        "created_at": row["created_at"] // 1000,
+        "submitted_at": _seconds(row["submitted_at"]),
+        "finished_at": _seconds(row["finished_at"]),
+        "error": _error(row["error"], operator=operator) if row["error"] else None,
+        "polls": [_poll(each, operator=operator) for each in polls],
     }
     if not operator:
-        return Attempt(**shown).model_dump(mode="json", exclude={"error": {"kind", "http_status"}})
-    more = {"cost": _cost(row), "credential_version": row.credential_version, "handle": row.handle}
+        hidden: Any = {"error": {"kind", "http_status"}, "polls": {"__all__": {"http_status"}}}
+        return Attempt(**shown).model_dump(mode="json", exclude=hidden)
+    more = {"cost": _cost(row), "credential_version": row["credential_version"], "handle": row["handle"]}
     return OperatorAttempt(**shown, **more).model_dump(mode="json")
+
+
+def _poll(row: Any, *, operator: bool) -> dict[str, Any]:
+    answered = operator or row.outcome in _ANSWERS
+    return {
+        "at": row.at // 1000,
+        "outcome": row.outcome if answered else PUBLIC_CODES.get(row.outcome, "provider_error"),
+        "progress": row.progress,
+        "http_status": row.http_status,
+    }
 
 
 def _error(error: dict[str, Any], *, operator: bool) -> dict[str, Any]:
@@ -109,14 +137,14 @@ def _error(error: dict[str, Any], *, operator: bool) -> dict[str, Any]:
     return {"code": PUBLIC_CODES.get(kind, "provider_error"), "message": message, **told}
 
 
-def _cost(row: Row[Any]) -> dict[str, Any] | None:
-    if row.cost_amount is None:
+def _cost(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    if row["cost_amount"] is None:
         return None
     return {
-        "usd": None if row.cost_micros is None else format_usd(row.cost_micros),
-        "source": row.cost_source,
-        "currency": row.cost_currency.lower(),
-        "amount": row.cost_amount,
+        "usd": None if row["cost_micros"] is None else format_usd(row["cost_micros"]),
+        "source": row["cost_source"],
+        "currency": row["cost_currency"].lower(),
+        "amount": row["cost_amount"],
     }
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, event, text
 
 from gateway.clock import Clock
+from gateway.db import Database
 from gateway.db_open import open_database
 from gateway.jobs import slots
 from gateway.jobs.claims import KNOWN_STATES, claim, load
@@ -69,14 +70,15 @@ class Place:
     """One database and the questions that are asked of it."""
 
     def __init__(self, url: str) -> None:
-        self.db: Any = open_database(Settings(database_url=url), Clock())
+        database: Any = open_database(Settings(database_url=url), Clock())
+        self.db: Database = database
         self.seen = Seen()
         self.ids: list[str] = []
 
         def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
             self.seen.statements.setdefault(statement, parameters)
 
-        event.listen(self.db._engine.sync_engine, "before_cursor_execute", note)
+        event.listen(database._engine.sync_engine, "before_cursor_execute", note)
 
     async def fill(self, history: int, waiting: int) -> None:
         now = int(time.time() * 1000)
@@ -135,7 +137,7 @@ class Place:
         found = []
         for statement, parameters in list(self.seen.statements.items()):
             if statement.startswith(("SELECT", "UPDATE", "DELETE")) and "generate_series" not in statement:
-                plan = await self.db.read(lambda conn, s=statement, p=parameters: _plan(conn, s, p))  # type: ignore[misc]
+                plan = await self.db.read(lambda conn, s=statement, p=parameters: _plan(conn, s, p))
                 if any(f"Seq Scan on {table}" in plan for table in LARGE):
                     found.append(f"{statement}\n{plan}")
         return found

@@ -46,6 +46,7 @@ from alembic import op
 
 revision = 'next2'
 down_revision = 'next1'
+oldest_code = 'next1'
 branch_labels = None
 depends_on = None
 
@@ -203,11 +204,17 @@ def test_an_update_fails_no_request_and_loses_no_video(postgres_url: str, tmp_pa
                 for n, api in enumerate(apis):
                     apis[n] = started(release, "api")
                     roll(balancer, api, apis[n])
+                if release is releases[1]:  # an old process that is started anew, or a rollback
+                    started(releases[0], "api").wait_ready()
                 job = started(release, "jobs")
                 roll(balancer, jobs, job)
                 balancer.backends.discard(job.port)
                 jobs = job
             time.sleep(0.5)
+        too_old = started(releases[0], "api")
+        assert too_old.process is not None
+        assert too_old.process.wait(60) == 1
+        assert "Install the newer release" in too_old.log_tail()
         assert not clients.failures, errors(servers)
         assert not balancer.refused
         assert set(clients.counts) == {"ok", "next1", "next2"}  # all three served

@@ -155,6 +155,8 @@ def test_the_owner_sees_every_attempt_and_only_the_operator_the_upstreams_words(
     assert refused["error"]["code"] == "provider_error"
     assert not any(word in str(refused) for word in ("401", "Incorrect", "handle", "credential"))
     assert made["submitted_at"] is not None
+    assert (made["polls"][-1]["outcome"], refused["polls"]) == ("completed", [])
+    assert "http_status" not in made["polls"][-1]
     told, done = client.get(path).json()["data"]
     assert (told["error"]["kind"], told["error"]["http_status"]) == ("provider_auth", 401)
     assert done["handle"]["id"].startswith("video_")
