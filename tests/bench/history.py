@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any, Final
 
@@ -137,13 +138,13 @@ class Place:
         found = []
         for statement, parameters in list(self.seen.statements.items()):
             if statement.startswith(("SELECT", "UPDATE", "DELETE")) and "generate_series" not in statement:
-                plan = await self.db.read(lambda conn, s=statement, p=parameters: _plan(conn, s, p))
+                plan = await self.db.read(partial(_plan, statement, parameters))
                 if any(f"Seq Scan on {table}" in plan for table in LARGE):
                     found.append(f"{statement}\n{plan}")
         return found
 
 
-def _plan(conn: Connection, statement: str, parameters: Any) -> str:
+def _plan(statement: str, parameters: Any, conn: Connection) -> str:
     return "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {statement}", parameters))
 
 
