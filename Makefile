@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo demo-providers serve test check format gate sdk conformance cluster chaos chaos-short bench bench-gpu lock migration clean
+.PHONY: help install install-gateway demo demo-providers serve test check format gate sdk conformance cluster security chaos chaos-short bench bench-gpu lock migration clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -69,6 +69,9 @@ $(CONFORMANCE)/.installed: requirements/conformance.txt
 
 cluster: install ## several processes on one PostgreSQL: roles, Redis, an update under load
 	@$(BIN)/python -m pytest -q tests/cluster
+
+security: install ## every operation with every kind of key
+	@$(BIN)/python -m pytest -q -n 4 tests/security
 
 chaos-short: install ## kill -9 and friends on both databases, short form
 	@$(BIN)/python -m tests.chaos.run --short

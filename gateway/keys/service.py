@@ -158,7 +158,7 @@ class KeyService:
         self, principal: Principal, project_id: str, claim: Claim | None = None
     ) -> Json:
         """Close a project for good: its keys fail within a second. BadRequest for the default project."""
-        if project_id == DEFAULT_PROJECT:
+        if project_id == DEFAULT_PROJECT and principal.organization_id == DEFAULT_ORGANIZATION:
             raise BadRequest("The default project cannot be archived.", param="project_id")
         archived = {"archived_at": self._clock.now_ms()}
         return await self._change_project(principal, project_id, archived, claim, "archived")
