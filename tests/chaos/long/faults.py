@@ -88,22 +88,30 @@ class Faults:
             "upstream": self._hang,
         }
         struck = await striking[what]()
-        recovered = await self._recovered(struck, f"probe-{len(self.marks)}")
+        recovered, last = await self._recovered(struck, f"probe-{len(self.marks)}")
         after = self.started
-        mark = Mark(
-            kind, begun - after, struck.lifted - after, recovered - after if recovered is not None else None
-        )
+        back = recovered - after if recovered is not None else None
+        mark = Mark(kind, begun - after, struck.lifted - after, back, last)
         self.marks.append(mark)
         return mark
 
-    async def _recovered(self, struck: Struck, key: str) -> float | None:
-        """When a new video was completed, the process answered, and the videos in its hand had come to their end."""
-        ways = [
-            self.clients.probe(struck.model, key, PATIENCE, self._api(struck.member)),
-            self._is_ready(struck.member),
-            self._all_ended(struck.in_hand),
-        ]
-        return time.monotonic() if all(await asyncio.gather(*ways)) else None
+    async def _recovered(self, struck: Struck, key: str) -> tuple[float | None, str]:
+        """When a new video was completed, the process answered, and the videos in its hand had come to their end; and
+        which of these came last."""
+        ways = {
+            "a new video": self.clients.probe(struck.model, key, PATIENCE, self._api(struck.member)),
+            "the process": self._is_ready(struck.member),
+            "what it had in hand": self._all_ended(struck.in_hand),
+        }
+        came: list[str] = []
+
+        async def come(name: str, way: Awaitable[bool]) -> bool:
+            made_good = await way
+            came.append(name)
+            return made_good
+
+        whole = all(await asyncio.gather(*(come(name, way) for name, way in ways.items())))
+        return (time.monotonic() if whole else None), came[-1]
 
     def _api(self, member: Member | None) -> Member | None:
         return member if member is not None and member.role == "api" else None

@@ -41,8 +41,9 @@ class Postgres:
         self.start()
 
     def _started_with(self) -> str:
+        """Its options but the first, which is where the data is."""
         words = (self._server.pgdata / "postmaster.opts").read_text().split(" ", 1)[1].split('"')
-        return " ".join(f"'{word}'" for word in words[1::2])
+        return " ".join(f"'{word}'" for word in words[5::2])
 
     def stop(self, mode: Literal["fast", "immediate", "kill"]) -> None:
         """In order, without a checkpoint, or by SIGKILL of its first process."""

@@ -18,12 +18,18 @@ COLOURS: Final = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A fault: what it was, from when to when (lifted), and when it was made good. Seconds of the run."""
+    """A fault: what it was, from when to when (lifted), and when it was made good; what came back last. Seconds of the run."""
 
     kind: str
     begun: float
     lifted: float
     recovered: float | None
+    last: str = ""
+
+    @property
+    def back(self) -> float:
+        """How long the way back was."""
+        return float("inf") if self.recovered is None else self.recovered - self.lifted
 
 
 def plot(ended: Sequence[float], marks: Sequence[Mark], seconds: float) -> str:
