@@ -126,8 +126,6 @@ class Clients:
     ) -> str | None:
         """Ask for one video under a key; its id, None where it was refused."""
         body: dict[str, Any] = {"model": model, "prompt": prompt, "size": "720x1280", "seconds": "4"}
-        if model == TINY:
-            body["provider_options"] = {"num_inference_steps": 2}
         if told:
             body["webhook_url"] = f"http://{self.webhook}/hook"
         answer = await self.ask("POST", "/v1/videos", body, key=key, bearer=owner.key, api=api)

@@ -79,7 +79,9 @@ class Cluster:
             "ONEREEL_PUBLIC_URL": public_url,
             "ONEREEL_LOCAL__ENABLED": "false",
             "ONEREEL_SECURITY__ENCRYPTION_KEYS": json.dumps([new_key()]),
-            "ONEREEL_SECURITY__ALLOWED_PRIVATE_HOSTS": json.dumps([self.receiver.host]),
+            "ONEREEL_SECURITY__ALLOWED_PRIVATE_HOSTS": json.dumps(
+                [self.receiver.host, *(fake.foreign_host for fake in self.upstreams.fakes.values())]
+            ),
             "ONEREEL_JOBS__LEASE_SECONDS": "4",
             "ONEREEL_JOBS__RENEW_SECONDS": "1.3",
             "ONEREEL_JOBS__LOOKUP_WAIT_SECONDS": "1.5",
