@@ -1,7 +1,7 @@
 """What must be true of the database, the upstreams and the client when the dust has settled."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from gateway.db import Database
 from gateway.jobs.tables import attempts, jobs, slots
 from gateway.videos.states import TERMINAL
 from gateway.videos.tables import videos
-from tests.chaos.money import money_problems
+from tests.chaos.money import ORGANIZATION, costless, money_problems
 from tests.chaos.receiver import Receiver
 
 
@@ -38,9 +38,21 @@ class Findings:
     redelivered: int = 0
 
 
+Contents = Callable[[str], Awaitable[bytes | None]]
+"""The bytes of a storage key, None where there are none."""
+
+
 async def check(
-    db: Database, accepted: Iterable[str], upstreams: list[Upstream], receiver: Receiver, storage: Path
+    db: Database,
+    accepted: Iterable[str],
+    upstreams: list[Upstream],
+    receiver: Receiver,
+    contents: Contents,
+    *,
+    organizations: Sequence[str] = (ORGANIZATION,),
+    untold: Container[str] = (),
 ) -> Findings:
+    """`untold` are the accepted videos that named no webhook."""
     found = Findings()
     expected = set(accepted)
     rows = await db.read(lambda conn: conn.execute(select(videos)).mappings().all())
@@ -48,11 +60,11 @@ async def check(
     found.problems += [f"accepted video {i} is lost" for i in expected - by_id.keys()]
     found.problems += [f"video {i} was made by nobody" for i in by_id.keys() - expected]
     found.problems += await db.read(lambda conn: _jobs(conn, by_id))
-    found.problems += await db.read(lambda conn: _money(conn, by_id))
+    found.problems += await db.read(lambda conn: _money(conn, by_id, organizations))
     found.problems += await db.read(_slots)
     found.problems += [problem for upstream in upstreams for problem in _upstream(upstream)]
-    found.problems += _events(by_id, receiver)
-    found.problems += _contents(by_id, storage)
+    found.problems += _events(by_id, receiver, untold)
+    found.problems += await _contents(by_id, contents)
     for row in by_id.values():
         found.states[row["state"]] = found.states.get(row["state"], 0) + 1
         found.unknown += row["error_code"] == "submission_unknown"
@@ -68,8 +80,9 @@ def _jobs(conn: Connection, by_id: dict[str, Any]) -> list[str]:
     return problems + ([f"{left} jobs are left over"] if left else [])
 
 
-def _money(conn: Connection, by_id: dict[str, Any]) -> list[str]:
-    problems = audit(conn) + money_problems(conn)
+def _money(conn: Connection, by_id: dict[str, Any], organizations: Sequence[str]) -> list[str]:
+    problems = audit(conn) + costless(conn)
+    problems += [problem for each in organizations for problem in money_problems(conn, each)]
     kinds: dict[str, list[str]] = {}
     for row in conn.execute(select(entries.c.subject, entries.c.kind).where(entries.c.kind != "cost")):
         kinds.setdefault(row.subject, []).append(row.kind)
@@ -109,10 +122,14 @@ def _upstream(upstream: Upstream) -> list[str]:
     return problems
 
 
-def _events(by_id: dict[str, Any], receiver: Receiver) -> list[str]:
+def _events(by_id: dict[str, Any], receiver: Receiver, untold: Container[str]) -> list[str]:
     problems = []
     for video_id, row in by_id.items():
         if row["state"] not in TERMINAL:
+            continue
+        if video_id in untold:
+            if receiver.ids[video_id]:
+                problems.append(f"an event of {video_id} came unasked")
             continue
         if not receiver.accepted[video_id]:
             problems.append(f"the client was never told of {video_id}")
@@ -125,14 +142,24 @@ def _events(by_id: dict[str, Any], receiver: Receiver) -> list[str]:
     return problems
 
 
-def _contents(by_id: dict[str, Any], storage: Path) -> list[str]:
+async def _contents(by_id: dict[str, Any], contents: Contents) -> list[str]:
     problems = []
     for video_id, row in by_id.items():
-        if row["state"] != "completed":
+        if row["state"] != "completed" or row["deleted_at"] is not None:
             continue
-        path = storage / row["content_key"]
-        if not path.is_file():
+        data = await contents(row["content_key"])
+        if data is None:
             problems.append(f"the file of completed video {video_id} is missing")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != row["content_sha256"]:
+        elif hashlib.sha256(data).hexdigest() != row["content_sha256"]:
             problems.append(f"the file of completed video {video_id} is not what was settled")
     return problems
+
+
+def in_folder(storage: Path) -> Contents:
+    """What lies in a folder."""
+
+    async def read(key: str) -> bytes | None:
+        path = storage / key
+        return path.read_bytes() if path.is_file() else None
+
+    return read

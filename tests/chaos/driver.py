@@ -28,7 +28,7 @@ from gateway.videos.states import LIVE
 from gateway.videos.tables import videos
 from providers.testing import FakeUpstream
 from tests.chaos import money
-from tests.chaos.checker import Findings, Upstream, check
+from tests.chaos.checker import Findings, Upstream, check, in_folder
 from tests.chaos.receiver import Receiver
 
 ADMIN_KEY = "chaos-operator-key"
@@ -221,7 +221,9 @@ class Driver:
             await self._settle(database)
             stats = {name: fake.stats() for name, fake in self.fakes.items()}
             upstreams = [Upstream(name, CAP, name, stats[name]) for name in SAFETIES]
-            found = await check(database, self.accepted.values(), upstreams, self.receiver, self.storage)
+            found = await check(
+                database, self.accepted.values(), upstreams, self.receiver, in_folder(self.storage)
+            )
             found.problems += self.refused
         finally:
             await database.close()

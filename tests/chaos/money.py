@@ -85,31 +85,43 @@ def _usd(many: int) -> str:
     return f"{many * HELD / 1_000_000:.6f}"
 
 
-def money_problems(conn: Connection) -> list[str]:
+def money_problems(conn: Connection, organization: str = ORGANIZATION) -> list[str]:
     """Nothing is held, every micro-USD is where the videos say, budgets count what was charged."""
-    charged = int(conn.scalar(select(func.coalesce(func.sum(videos.c.cost_micros), 0))) or 0)
-    made_ms = int(conn.scalar(select(func.coalesce(func.sum(videos.c.billed_ms), 0))) or 0)
+    of = videos.c.organization_id == organization
+    charged = int(conn.scalar(select(func.coalesce(func.sum(videos.c.cost_micros), 0)).where(of)) or 0)
+    made_ms = int(conn.scalar(select(func.coalesce(func.sum(videos.c.billed_ms), 0)).where(of)) or 0)
     given = conn.scalar(
         select(func.coalesce(func.sum(lines.c.amount), 0))
         .join(entries, entries.c.id == lines.c.entry_id)
-        .where(entries.c.kind.in_(("credit", "grant")), lines.c.account.in_(("customer", "promotional")))
+        .where(
+            entries.c.organization_id == organization,
+            entries.c.kind.in_(("credit", "grant")),
+            lines.c.account.in_(("customer", "promotional")),
+        )
     )
-    row = conn.execute(select(balances).where(balances.c.organization_id == ORGANIZATION)).one()
+    row = conn.execute(select(balances).where(balances.c.organization_id == organization)).one()
     problems = []
     if row.held:
-        problems.append(f"{row.held} micro-USD are still held")
+        problems.append(f"{row.held} micro-USD of {organization} are still held")
     if row.available + row.promotional + row.held != int(given or 0) - charged:
         problems.append(
-            f"{given} were given and {charged} charged, {row.available} and {row.promotional} are left"
+            f"{organization} was given {given} and charged {charged}, "
+            f"{row.available} and {row.promotional} are left"
         )
     used = select(budgets.c.unit, func.coalesce(func.sum(budget_periods.c.used), 0))
     for unit, total in conn.execute(
-        used.outerjoin(budget_periods, budget_periods.c.budget_id == budgets.c.id).group_by(budgets.c.unit)
+        used.outerjoin(budget_periods, budget_periods.c.budget_id == budgets.c.id)
+        .where(budgets.c.organization_id == organization)
+        .group_by(budgets.c.unit)
     ):
         want = charged if unit == "usd" else made_ms
         if int(total) != want:
-            problems.append(f"the budget in {unit} counts {total}, the videos {want}")
-    costless = select(func.count()).where(attempts.c.state == "completed", attempts.c.cost_micros.is_(None))
-    if count := conn.scalar(costless):
-        problems.append(f"{count} attempts that were completed have no upstream cost")
+            problems.append(f"the budget of {organization} in {unit} counts {total}, the videos {want}")
     return problems
+
+
+def costless(conn: Connection) -> list[str]:
+    """Every attempt that was completed has an upstream cost."""
+    query = select(func.count()).where(attempts.c.state == "completed", attempts.c.cost_micros.is_(None))
+    count = conn.scalar(query)
+    return [f"{count} attempts that were completed have no upstream cost"] if count else []

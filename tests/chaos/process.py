@@ -61,8 +61,8 @@ def main() -> None:
     serve(parser.parse_args().port)
 
 
-def serve(port: int) -> None:
-    """Serve as the environment says, until killed."""
+def prepare() -> dict[str, Any]:
+    """What the environment says; the arguments of `create_app` that carry it."""
     skew = float(os.environ.get("CHAOS_SKEW", "0"))
     outbox.__dict__["_LEASE_SECONDS"] = 6.0
     outbox.__dict__["TIMEOUT_SECONDS"] = sending.__dict__["TIMEOUT_SECONDS"] = 3.0
@@ -70,11 +70,15 @@ def serve(port: int) -> None:
     pause_inside_settle()
     faults.plant(os.environ.get("CHAOS_FAULT", ""))
     aim.take_aim(os.environ.get("CHAOS_AIM", ""), os.environ.get("CHAOS_AIM_LOG", ""))
-    app = create_app(
-        Settings(),
-        clock=Clock(wall=lambda: time.time() + skew),
-        milestone=Milestones(os.environ["CHAOS_LOG"], float(os.environ.get("CHAOS_HOLD", "0.15"))),
-    )
+    return {
+        "clock": Clock(wall=lambda: time.time() + skew),
+        "milestone": Milestones(os.environ["CHAOS_LOG"], float(os.environ.get("CHAOS_HOLD", "0.15"))),
+    }
+
+
+def serve(port: int) -> None:
+    """Serve as the environment says, until killed."""
+    app = create_app(Settings(), **prepare())
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, log_config=None, lifespan="on")
 
 

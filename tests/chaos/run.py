@@ -3,6 +3,7 @@ checker can see."""
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -21,6 +22,8 @@ from tests.chaos.driver import Outcome, Plan, run
 from tests.chaos.faults import PLANTED
 from tests.chaos.inbox import STORIES
 from tests.chaos.inbox import crash as crash_inbox
+from tests.chaos.long.faults import ROUND
+from tests.chaos.long.run import FULL, run_cluster
 from tests.chaos.statements import SCENARIOS, Ruins, fake_upstream
 from tests.chaos.statements import crash as crash_settle
 from tests.postgres import create_database, postgres
@@ -211,19 +214,26 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="one run per database instead of three")
     parser.add_argument(
         "--part",
-        choices=("random", "exact", "fleet"),
-        help="only kills at random, exact ones, or of a worker",
+        choices=("random", "exact", "fleet", "cluster"),
+        help="only kills at random, exact ones, of a worker, or a whole cluster (not in the short form)",
     )
+    parser.add_argument("--videos", type=int, default=FULL, help="of the cluster's run")
+    parser.add_argument("--faults", default=",".join(ROUND), help="of the cluster's run, for development")
+    parser.add_argument("--keep", type=Path, help="a folder for the logs of the cluster's run")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended in order
     passed = failed = 0
     with workplace() as folder, postgres() as server:
         parts = {
             "exact": lambda: run_exact(server, folder, short=options.short),
             "random": lambda: run_random(server, folder, short=options.short),
             "fleet": lambda: run_fleet(folder),
+            "cluster": lambda: run_cluster(
+                folder, options.videos, console, only=options.faults.split(","), keep=options.keep
+            ),
         }
         for name, part in parts.items():
-            if options.part in {None, name}:
+            if options.part == name or (options.part is None and not (options.short and name == "cluster")):
                 results = part()
                 passed, failed = passed + sum(results), failed + len(results) - sum(results)
     console.print(f"{passed} passed, {failed} failed")
