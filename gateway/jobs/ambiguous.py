@@ -33,7 +33,7 @@ async def resume(ctx: JobContext, job: Job) -> None:
         return
     safety = safety_of(route, adapter)
     cannot_tell = safety == "none" or (safety == "lookup" and not isinstance(adapter, LooksUp))
-    if cannot_tell or video.deadline <= ctx.clock.now_ms() or job.lease.tries > ctx.settings.jobs.max_tries:
+    if cannot_tell or video.overdue or job.lease.tries > ctx.settings.jobs.max_tries:
         await to_unknown(ctx, job)
     elif isinstance(adapter, LooksUp) and safety == "lookup":
         await _look_up(ctx, job, route, adapter, request)

@@ -73,7 +73,9 @@ _CLAIM: Final = (
     .returning(jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.fence, jobs.c.tries)
 )
 _ids: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
-_VIDEOS: Final = select(videos).where(videos.c.id.in_(_ids))
+OVERDUE: Final = (videos.c.deadline <= now_ms()).label("overdue")
+"""By the clock that set the deadline: on PostgreSQL the database's, however wrong that of a process is."""
+_VIDEOS: Final = select(videos, OVERDUE).where(videos.c.id.in_(_ids))
 _ATTEMPTS: Final = select(attempts).where(attempts.c.id.in_(_ids))
 _ATTEMPTS_OF: Final = select(attempts).where(attempts.c.video_id.in_(_ids)).order_by(attempts.c.n)
 _END: Final = delete(jobs).where(jobs.c.id == bindparam("job_id"), jobs.c.fence == bindparam("job_fence"))

@@ -34,7 +34,7 @@ async def poll(ctx: JobContext, job: Job) -> Job | None:
     """running: one status request, unless the client or the deadline says stop. Answers the job once its bytes are next."""
     video = job.rows.video
     route = route_of_attempt(routes_of(ctx, video), job.attempt)
-    if video.deadline <= ctx.clock.now_ms():
+    if video.overdue:
         message = "The video was not finished before its deadline."
         await fail_video(ctx, job, Failure("expired", message, watch=route is not None))
         return None

@@ -39,7 +39,7 @@ async def advance(ctx: JobContext, job: Job) -> None:
             with observed(ctx, job):
                 await fail_video(ctx, job, Failure("cancelled", "The video was cancelled."))
             return
-        if video.deadline <= ctx.clock.now_ms():
+        if video.overdue:
             with observed(ctx, job):
                 await fail_video(
                     ctx, job, Failure("expired", "No upstream took the video before its deadline.")

@@ -60,7 +60,7 @@ async def store(ctx: JobContext, job: Job) -> None:
         await try_later(ctx, job)
     elif video.cancel_requested:
         await fail_video(ctx, job, CANCELLED)
-    elif video.deadline <= ctx.clock.now_ms():
+    elif video.overdue:
         await fail_video(ctx, job, Failure("expired", "The finished video could not be stored in time."))
     else:
         finish = finish_of(ctx.settings.provenance, ctx.settings.media.watermark_text, route, request)

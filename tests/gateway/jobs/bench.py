@@ -17,6 +17,7 @@ from gateway.db import Database, now_ms
 from gateway.events import Hints
 from gateway.ids import new_id
 from gateway.jobs import slots
+from gateway.jobs.claims import OVERDUE
 from gateway.jobs.context import JobContext, no_milestone
 from gateway.jobs.pace import Paces
 from gateway.jobs.runner import Runner
@@ -124,7 +125,7 @@ class Engine:
 
     async def video(self, video_id: str) -> Any:
         return await self.db.read(
-            lambda conn: conn.execute(select(videos).where(videos.c.id == video_id)).one()
+            lambda conn: conn.execute(select(videos, OVERDUE).where(videos.c.id == video_id)).one()
         )
 
     async def attempts(self, video_id: str) -> list[Any]:

@@ -94,8 +94,9 @@ def test_one_video_is_one_trace_over_two_processes(collected: Collector, tmp_pat
 
 
 def test_one_trace_where_another_process_does_the_job(
-    collected: Collector, postgres_url: str, tmp_path: Path
+    collected: Collector, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "600000")  # each tells at its end
     with FakeUpstream(poll_after_ms=50) as fake:
         common = {
             "database_url": postgres_url,

@@ -35,6 +35,7 @@ def same(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
+@pytest.mark.timeout(400)
 def test_a_training_interrupted_ends_as_one_that_was_not(tmp_path: Path) -> None:
     whole = small()
     for _ in range(3):
