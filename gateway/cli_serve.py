@@ -39,17 +39,23 @@ _GC_OBJECTS = (
 
 
 class _Server(uvicorn.Server):
-    """Calls `listening` once connections are accepted; drains before it ends; ends with its parent."""
+    """Calls `listening` once connections are accepted; drains before it ends; one of a group ends with its parent."""
 
     def __init__(
-        self, config: uvicorn.Config, listening: Callable[[], None], stopping: Stopping, drain: float
+        self,
+        config: uvicorn.Config,
+        listening: Callable[[], None],
+        stopping: Stopping,
+        drain: float,
+        *,
+        of_group: bool,
     ) -> None:
         super().__init__(config)
         self._listening = listening
         self._stopping = stopping
         self._drain_seconds = drain
         self._drained: float | None = None
-        self._parent = os.getppid()
+        self._parent = os.getppid() if of_group else None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, then say so."""
@@ -67,7 +73,8 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: whether to end."""
-        if (self._drained is not None and time.monotonic() >= self._drained) or os.getppid() != self._parent:
+        is_drained = self._drained is not None and time.monotonic() >= self._drained
+        if is_drained or (self._parent is not None and os.getppid() != self._parent):
             self.should_exit = True
         return await super().on_tick(counter)
 
@@ -198,7 +205,7 @@ def _run(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
-    server = _Server(config, ready, app.state["stopping"], settings.drain_seconds)
+    server = _Server(config, ready, app.state["stopping"], settings.drain_seconds, of_group=group is not None)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal again after an orderly end; a stop that was asked for is no failure.
         signal.signal(number, lambda *_: None)

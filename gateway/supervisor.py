@@ -1,5 +1,6 @@
 """Several processes behind one port: forked, watched, started again when they die, stopped together."""
 
+import math
 import os
 import signal
 import sys
@@ -137,6 +138,7 @@ class Supervisor:
         if self._stop_by is not None and time.monotonic() > self._stop_by:
             log.warning("process_killed", processes=[c.name for c in self._children if c.pid])
             self._signal(signal.SIGKILL)
+            self._stop_by = math.inf
 
     def _signal(self, number: int) -> None:
         for child in self._children:
