@@ -49,7 +49,8 @@ def _now_sqlite(_element: now_ms, _compiler: SQLCompiler, **_kw: Any) -> str:
 
 @compiles(now_ms, "postgresql")
 def _now_postgresql(_element: now_ms, _compiler: SQLCompiler, **_kw: Any) -> str:
-    return "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+    # the time of the statement, not of the call: what is due can then be looked up in an index
+    return "(extract(epoch from statement_timestamp()) * 1000)::bigint"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ Upstreams = Callable[[], Iterable[UpstreamSpec]]
 Worker = Callable[[], Awaitable[bytes]]
 
 _UPSTREAM_SLOT: Final = "upstream:"
-_STORAGE_SECONDS: Final = 30.0  # a sum over every video
+_STORAGE_SECONDS: Final = 30.0
+_STORAGE_REST: Final = 1000
+"""So many times as long as the sum over every video took, until it is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,11 @@ class Figures:
         self._metrics.set_upstream_load(in_flight, most)
         self._metrics.set_meter_events(work.meter_pending, work.meter_age_ms / 1000)
         if self._clock.monotonic() >= self._storage_until:
-            self._storage_until = self._clock.monotonic() + _STORAGE_SECONDS
+            began = self._clock.monotonic()
+            self._storage_until = began + _STORAGE_SECONDS  # nobody asks beside this
             self._metrics.set_storage_bytes(await self._db.read(_stored_bytes))
+            ended = self._clock.monotonic()
+            self._storage_until = ended + max(_STORAGE_SECONDS, _STORAGE_REST * (ended - began))
 
 
 def _work(conn: Connection) -> _Work:

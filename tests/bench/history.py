@@ -34,6 +34,7 @@ PROJECT: Final = "proj_default"
 PROJECTS: Final = 20
 CALLS: Final = 40
 LARGE: Final = ("videos", "jobs", "attempts", "ledger_entries", "ledger_lines")
+"""Tables that grow with every video."""
 
 VIDEOS: Final = """
 INSERT INTO videos (id, organization_id, project_id, key_id, group_id, operation, model, prompt, seconds, size, request,
@@ -52,11 +53,21 @@ INSERT INTO attempts (id, video_id, n, upstream, upstream_model, state, idempote
 SELECT replace(id, 'video', 'att'), id, 1, 'acme', 'fast-1', 'completed', id, false, false, created_at, created_at,
     completed_at FROM videos WHERE completed_at IS NOT NULL
 """
+LEDGER: Final = """
+INSERT INTO ledger_entries (id, subject, kind, seq, organization_id, created_at)
+SELECT replace(id, 'video', kind), id, kind, 0, organization_id, created_at
+FROM videos, (VALUES ('hold'), ('capture')) AS kinds(kind) WHERE completed_at IS NOT NULL OR kind = 'hold'
+"""
+LINES: Final = """
+INSERT INTO ledger_lines (entry_id, account, amount)
+SELECT id, account, amount FROM ledger_entries, (VALUES ('held', -800000), ('available', 800000)) AS each(account, amount)
+"""
 JOBS: Final = """
 INSERT INTO jobs (id, kind, state, priority, due, parked_for, lease_until, fence, tries)
-SELECT id, 'video', 'queued', 10, CASE WHEN row_number() OVER (ORDER BY id) <= {due} THEN created_at END,
-    CASE WHEN row_number() OVER (ORDER BY id) > {due} THEN 'upstream:acme' END, 0, 1, 0
-FROM videos WHERE completed_at IS NULL
+SELECT id, 'video', 'queued', 10,
+    CASE WHEN rank <= {due} THEN created_at WHEN rank % 2 = 0 THEN {tomorrow} END,
+    CASE WHEN rank > {due} AND rank % 2 = 1 THEN 'upstream:acme' END, 0, 1, 0
+FROM (SELECT id, created_at, row_number() OVER (ORDER BY id) AS rank FROM videos WHERE completed_at IS NULL) AS waiting
 """
 
 
@@ -65,6 +76,46 @@ class Seen:
     """Statements that were carried out, by their text."""
 
     statements: dict[str, Any] = field(default_factory=dict)
+
+
+async def fill(db: Database, history: int, waiting: int, *, asleep: bool = False) -> None:
+    """Write so many videos that have ended and so many that wait, with what belongs to them.
+
+    A few of those that wait are due, the others are parked or have their next poll ahead; or none is due and all sleep.
+    """
+    now = int(time.time() * 1000)
+    await _videos(db, first=0, count=history, at=f"{now} - 3000000000 + n", state="completed")
+    await _videos(db, first=history, count=waiting, at=f"{now} - 3600000 + n", state="queued")
+    due = 0 if asleep else max(32, waiting // 50)
+    for statement in (ATTEMPTS, LEDGER, LINES, JOBS.format(due=due, tomorrow=now + 86_400_000)):
+        await db.write(partial(Connection.execute, statement=text(statement)))
+
+
+async def _videos(db: Database, *, first: int, count: int, at: str, state: str) -> None:
+    done = state == "completed"
+    statement = VIDEOS.format(
+        projects=PROJECTS,
+        state=state,
+        progress=100 if done else 0,
+        at=at,
+        ended=f"{at} + 60000" if done else "NULL::bigint",
+        cost="800000" if done else "NULL",
+        cost_status="captured" if done else "held",
+        content="'videos/' || n" if done else "NULL",
+        first=first,
+        count=count,
+    )
+    await db.write(lambda conn: conn.execute(text(statement)))
+
+
+def plan_of(conn: Connection, statement: str, parameters: Any) -> str:
+    """What PostgreSQL would do for it."""
+    return "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {statement}", parameters))
+
+
+def reads_whole(plan: str) -> list[str]:
+    """The large tables that this plan reads from end to end."""
+    return [table for table in LARGE if f"Seq Scan on {table} " in plan]
 
 
 class Place:
@@ -82,30 +133,10 @@ class Place:
         event.listen(database._engine.sync_engine, "before_cursor_execute", note)
 
     async def fill(self, history: int, waiting: int) -> None:
-        now = int(time.time() * 1000)
         await self.db.write(create_tables)
-        await self._rows(first=0, count=history, at=f"{now} - 3000000000 + n", state="completed")
-        await self._rows(first=history, count=waiting, at=f"{now} - 3600000 + n", state="queued")
-        await self.db.write(lambda conn: conn.execute(text(ATTEMPTS)))
-        await self.db.write(lambda conn: conn.execute(text(JOBS.format(due=max(32, waiting // 50)))))
+        await fill(self.db, history, waiting)
         await self.db.write(lambda conn: slots.make_sure(conn, "upstream:acme"))
         self.ids = [f"video_{n:032x}" for n in range(0, history + waiting, PROJECTS)]
-
-    async def _rows(self, *, first: int, count: int, at: str, state: str) -> None:
-        done = state == "completed"
-        statement = VIDEOS.format(
-            projects=PROJECTS,
-            state=state,
-            progress=100 if done else 0,
-            at=at,
-            ended=f"{at} + 60000" if done else "NULL::bigint",
-            cost="800000" if done else "NULL",
-            cost_status="captured" if done else "held",
-            content="'videos/' || n" if done else "NULL",
-            first=first,
-            count=count,
-        )
-        await self.db.write(lambda conn: conn.execute(text(statement)))
 
     def questions(self) -> dict[str, Callable[[], Awaitable[Any]]]:
         ids = self.ids
@@ -137,15 +168,10 @@ class Place:
         """Statements whose plan reads a large table from end to end."""
         found = []
         for statement, parameters in list(self.seen.statements.items()):
-            if statement.startswith(("SELECT", "UPDATE", "DELETE")) and "generate_series" not in statement:
-                plan = await self.db.read(partial(_plan, statement, parameters))
-                if any(f"Seq Scan on {table}" in plan for table in LARGE):
-                    found.append(f"{statement}\n{plan}")
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                plan = await self.db.read(partial(plan_of, statement=statement, parameters=parameters))
+                found += [f"{statement}\n{plan}"] if reads_whole(plan) else []
         return found
-
-
-def _plan(statement: str, parameters: Any, conn: Connection) -> str:
-    return "\n".join(row[0] for row in conn.exec_driver_sql(f"EXPLAIN {statement}", parameters))
 
 
 @contextmanager

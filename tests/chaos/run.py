@@ -33,6 +33,17 @@ console = Console(width=130)
 TRIES = 3
 
 
+said: list[str] = []
+"""What is wrong, said once more at the end, where it is not lost among tables."""
+
+
+def tell(name: str, problem: str, *, again: bool = True) -> None:
+    """Print it now and, unless it was meant to happen, at the end."""
+    console.print(f"  {name}: {problem}", soft_wrap=True)
+    if again:
+        said.append(f"{name}: {problem}")
+
+
 @contextmanager
 def workplace() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="onereel-chaos-"))
@@ -108,9 +119,9 @@ def report(name: str, outcome: Outcome, table: Table, *, planted: bool) -> bool:
         f"{outcome.seconds:.0f}",
     )
     for problem in problems[:3] if planted else problems[:20]:
-        console.print(f"  {name}: {problem}")
+        tell(name, problem, again=not planted)
     for window in outcome.void:
-        console.print(f"  {name}: the run is void, too few kills fell into {window}")
+        tell(name, f"the run is void, too few kills fell into {window}", again=not planted)
     return passed
 
 
@@ -169,7 +180,7 @@ def run_exact(server: str, folder: Path, *, short: bool) -> list[bool]:
             console.print(f"{name}: kill -9 between every two statements")
             ruins = crash()
             for problem in ruins.problems[:20]:
-                console.print(f"  {name}: {problem}")
+                tell(name, problem)
             results.append(not ruins.problems)
             table.add_row(
                 name, "FAIL" if ruins.problems else "ok", str(len(ruins.hit)), f"{ruins.seconds:.0f}"
@@ -205,7 +216,7 @@ def run_fleet(folder: Path) -> list[bool]:
     console.print("fleet: kill -9 of a worker in the midst of a video")
     found = fleet.problems(folder)
     for problem in found:
-        console.print(f"  fleet: {problem}")
+        tell("fleet", problem)
     return [not found]
 
 
@@ -237,6 +248,8 @@ def main() -> None:
                 results = part()
                 passed, failed = passed + sum(results), failed + len(results) - sum(results)
     console.print(f"{passed} passed, {failed} failed")
+    for line in said:
+        console.print(f"  {line}", soft_wrap=True)
     sys.exit(1 if failed else 0)
 
 
