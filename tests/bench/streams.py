@@ -43,7 +43,7 @@ class Stream:
         head = f"GET /v1/videos/{self._video_id}/events HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
         self._writer.write(head.encode())
         status = await self._reader.readline()
-        assert b"200" in status, status
+        assert b"200" in status, status + await self._reader.read(2000)
         self._task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -109,7 +109,8 @@ async def measure(server: Server, url: str, redis: Redis | None, options: argpar
     print(f"at rest: {(sum(process.cpu_times()[:2]) - cpu) / REST_SECONDS:.3f} cores")
     print(f"streams that ended by themselves: {sum(each._task.done() for each in streams)}")
     await changes(url, redis, streams, ids)
-    print(f"open files of the process: {process.num_fds()}")
+    ended = [each for each in streams if each._task.done()]
+    print(f"open files of the process: {process.num_fds()}; streams that ended meanwhile: {len(ended)}")
     await asyncio.gather(*(each.close() for each in streams))
 
 
