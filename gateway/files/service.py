@@ -68,9 +68,7 @@ class FileService:
                 record(conn, claim, 200, answer, row["created_at"])
 
             await self._db.write(commit)
-        except (
-            DatabaseAway
-        ):  # the file may be there, under an answer that its key repeats; else the sweeper takes it
+        except DatabaseAway:  # it may stand, and its bytes with it; where not, the sweeper takes both
             raise
         except StorageError as error:
             await self._remove(row)

@@ -11,13 +11,17 @@ import pytest
 from sqlalchemy import Connection, make_url, select
 from structlog.testing import capture_logs
 
+from gateway.clock import Clock
 from gateway.db_group import DatabaseAway
 from gateway.db_postgres import PostgresDatabase
+from gateway.files.tables import files
 from gateway.jobs.tables import slots
 from providers.testing import FakeUpstream
 from tests.chaos.long.outside import Postgres
 from tests.conftest import create_tables
+from tests.gateway.asgi import asgi_client
 from tests.gateway.jobs.bench import Engine, engine, upstream
+from tests.gateway.media_app import HEADERS, media_app, settings_in
 from tests.gateway.test_db import add_slot, count
 from tests.postgres import create_database
 
@@ -101,8 +105,9 @@ class Forgetful:
 
     def __init__(self, server: Postgres) -> None:
         self._socket = str(Path(str(make_url(server.uri).query["host"]), ".s.PGSQL.5432"))
-        self.forgets = False
-        self.commits = 0
+        self.forgets: bytes | None = None
+        """Commits of transactions in which this was sent; empty for all."""
+        self.lost = 0
 
     async def start(self) -> int:
         self._listener = await asyncio.start_server(self._serve, "127.0.0.1")
@@ -113,7 +118,7 @@ class Forgetful:
         asked = bytearray()
         answers = asyncio.create_task(self._answer(there, writer, asked))
         while data := await reader.read(65536):
-            asked[:] = data
+            asked += data
             back.write(data)
         answers.cancel()
         back.close()
@@ -122,9 +127,11 @@ class Forgetful:
         self, there: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: bytearray
     ) -> None:
         while data := await there.read(65536):
-            if self.forgets and b"COMMIT" in asked:
-                self.commits += 1
-                break
+            if b"COMMIT" in asked:
+                if self.forgets is not None and self.forgets in asked:
+                    self.lost += 1
+                    break
+                asked.clear()
             writer.write(data)
         writer.transport.abort()
 
@@ -140,13 +147,13 @@ async def test_a_commit_whose_answer_is_lost_is_not_made_twice_nor_called_undone
         database = PostgresDatabase(url)
         try:
             await database.write(partial(add_slot, "first"))
-            between.forgets = True
+            between.forgets = b""
             answers = await asyncio.gather(
                 database.write(partial(add_slot, "alone")),
                 *(database.write_batch(add_slots, f"batch {n}") for n in range(5)),
                 return_exceptions=True,
             )
-            between.forgets = False
+            between.forgets = None
             await asyncio.sleep(0.2)  # time to do it again
             kept = await straight.read(lambda conn: conn.execute(select(slots.c.name)).scalars().all())
         finally:
@@ -154,7 +161,37 @@ async def test_a_commit_whose_answer_is_lost_is_not_made_twice_nor_called_undone
             between.close()
     assert [type(answer) for answer in answers] == [DatabaseAway] * 6
     assert sorted(kept) == ["alone", *(f"batch {n}" for n in range(5)), "first"]
-    assert between.commits == 2
+    assert between.lost == 2
+
+
+async def test_a_file_whose_last_commit_was_not_answered_keeps_its_bytes(
+    server: Postgres, clock: Clock, tmp_path: Path
+) -> None:
+    async with opened(server, "files") as straight:
+        between = Forgetful(server)
+        database = PostgresDatabase(f"postgresql+asyncpg://postgres@127.0.0.1:{await between.start()}/files")
+        try:
+            async with (
+                media_app(settings_in(tmp_path, "postgresql://"), clock, database) as parts,
+                asgi_client(parts.app, headers=HEADERS) as client,
+            ):
+                between.forgets = b"UPDATE files"  # it is a row already; this makes it visible
+                sent: dict[str, Any] = {
+                    "data": {"purpose": "user_data"},
+                    "files": {"file": ("a.txt", b"some bytes", "text/plain")},
+                    "headers": {"Idempotency-Key": "once"},
+                }
+                lost = await client.post("/v1/files", **sent)
+                between.forgets = None
+                again = await client.post("/v1/files", **sent)
+                content = await client.get(f"/v1/files/{again.json()['id']}/content")
+        finally:
+            await database.close()
+            between.close()
+        rows = await straight.read(lambda conn: conn.execute(select(files.c.id)).scalars().all())
+    assert (lost.status_code, lost.json()["error"]["code"], between.lost) == (503, "database_away", 1)
+    assert (again.status_code, content.content) == (200, b"some bytes")
+    assert rows == [again.json()["id"]]
 
 
 async def test_a_job_whose_step_cannot_even_be_put_off_is_taken_up_after_its_lease(
