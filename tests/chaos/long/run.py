@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 import shutil
 import time
@@ -55,7 +57,7 @@ class Result:
     def problems(self) -> list[str]:
         """Broken invariants, slow ways back, and windows into which too few kills fell."""
         late = [
-            f"after {mark.kind} at {mark.begun:.0f} s the way back took {mark.back:.1f} s ({mark.last})"
+            f"after {mark.kind} at {mark.begun:.0f} s the way back took {mark.back:.1f} s ({list(mark.ways)[-1]})"
             for mark in self.faults.marks
             if mark.back > LIMIT
         ]
@@ -140,8 +142,9 @@ class LongRun:
     def _told(self, mark: Mark) -> None:
         late = f", more than {LIMIT:.0f} s" if mark.back > LIMIT else ""
         down = mark.lifted - mark.begun
+        ways = ", ".join(f"{name} {seconds:.1f}" for name, seconds in mark.ways.items())
         self.console.print(
-            f"  {mark.begun:.0f} s, {mark.kind}: down {down:.1f} s, way back {mark.back:.1f} s{late} ({mark.last} last)"
+            f"  {mark.begun:.0f} s, {mark.kind}: down {down:.1f} s, way back {mark.back:.1f} s{late} ({ways}; load {mark.load:.0f})"
         )
 
     async def _watch(self, database: Database, shown: Any) -> None:
@@ -202,6 +205,8 @@ class LongRun:
             **await database.read(_counts),
             "process starts": sum(member.starts for member in self.cluster.members),
         }
+        lines = await database.read(_histories)
+        (self.cluster.folder / "attempts.jsonl").write_text("".join(f"{line}\n" for line in lines))
         seconds = time.monotonic() - self.started
         OUT.mkdir(exist_ok=True)
         (OUT / "chaos-timeline.svg").write_text(plot(self.ended, faults.marks, seconds))
@@ -216,6 +221,17 @@ def _beyond(conn: Connection, upstreams: Iterable[Upstream]) -> list[str]:
         for each in upstreams
         if each.stats["jobs"] > known[each.name]
     ]
+
+
+def _histories(conn: Connection) -> list[str]:
+    """Every attempt with the times of its video, as JSON: to look up later why one took so long."""
+    of_video = ("id", "prompt", "state", "error_code", "created_at", "completed_at")
+    of_attempt = ("n", "upstream", "state", "created_at", "submitted_at", "finished_at", "error")
+    columns = [videos.c[name].label(f"video_{name}") for name in of_video] + [
+        attempts.c[name] for name in of_attempt
+    ]
+    query = select(*columns).join_from(videos, attempts, attempts.c.video_id == videos.c.id)
+    return [json.dumps(dict(row)) for row in conn.execute(query.order_by(attempts.c.created_at)).mappings()]
 
 
 def _counts(conn: Connection) -> dict[str, int]:
@@ -256,6 +272,7 @@ def report(result: Result, console: Console) -> bool:
         "kills in submit/store/settle": "/".join(
             str(faults.windows[w]) for w in ("submit", "store", "settle")
         ),
+        "load average, median (CPUs)": f"{median(mark.load for mark in faults.marks):.0f} ({os.cpu_count()})",
         "seconds": f"{result.seconds:.0f}",
         "broken invariants": len(result.findings.problems),
     }.items():
