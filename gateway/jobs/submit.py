@@ -31,6 +31,7 @@ from providers.contract import (
     Submitted,
     VideoRequest,
 )
+from providers.sockets import checked_last
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +151,7 @@ async def send(
     asked = await outgoing(ctx, job, request, route)
     job.lease.check()
     try:
-        with called(ctx, route.upstream, "submit"):
+        with called(ctx, route.upstream, "submit"), checked_last(job.lease.check):
             submitted = await adapter.submit(asked)
     except ProviderError as error:
         await ctx.milestone("submit.answered", job.video_id)
