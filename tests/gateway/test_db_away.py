@@ -203,18 +203,18 @@ async def test_a_job_whose_step_cannot_even_be_put_off_is_taken_up_after_its_lea
             opened(server, "leases") as database,
             engine(database, tmp_path, [spec], lease_seconds=2.0, renew_seconds=0.5) as made,
         ):
-            answered = asyncio.Event()
+            begun = asyncio.Event()
 
             async def milestone(name: str, _video_id: str) -> None:
-                if name == "submit.answered" and not answered.is_set():
-                    answered.set()
+                if name == "settle.begin" and not begun.is_set():
+                    begun.set()
                     await stopped(server, "fast")
 
             made.ctx.milestone = milestone
             with capture_logs() as logs:
                 video_id = await made.add()
-                await asyncio.wait_for(answered.wait(), 20)
-                await until_left(logs, video_id)
+                await asyncio.wait_for(begun.wait(), 20)
+                await until_logged(logs, "job_left_to_its_lease", video_id)
                 await asyncio.to_thread(server.start)
                 await back(database)
                 await ended(made, video_id)
@@ -224,9 +224,39 @@ async def test_a_job_whose_step_cannot_even_be_put_off_is_taken_up_after_its_lea
             await made.check()
 
 
-async def until_left(logs: list[Any], job_id: str) -> None:
+async def test_what_an_upstream_answered_while_the_database_was_away_is_not_lost(
+    server: Postgres, tmp_path: Path
+) -> None:
+    """Nobody could ask such an upstream again: it knows neither a key nor a look-up."""
+    with FakeUpstream(poll_after_ms=50) as fake:
+        spec = upstream("acme", fake.base_url, spec={"submit_safety": "none"})
+        async with (
+            opened(server, "handles") as database,
+            engine(database, tmp_path, [spec], lease_seconds=30.0, renew_seconds=1.0) as made,
+        ):
+            answered = asyncio.Event()
+
+            async def milestone(name: str, _video_id: str) -> None:
+                if name == "submit.answered":
+                    await stopped(server, "immediate")
+                    answered.set()
+
+            made.ctx.milestone = milestone
+            with capture_logs() as logs:
+                video_id = await made.add()
+                await asyncio.wait_for(answered.wait(), 20)
+                await until_logged(logs, "handle_waits", video_id)
+                await asyncio.to_thread(server.start)
+                await back(database)
+                await ended(made, video_id)
+            video = await made.video(video_id)
+            assert (video.state, video.error_code, fake.stats()["jobs"]) == ("completed", None, 1)
+            await made.check()
+
+
+async def until_logged(logs: list[Any], event: str, job_id: str) -> None:
     async with asyncio.timeout(20):
-        while not any(each["event"] == "job_left_to_its_lease" and each["job_id"] == job_id for each in logs):
+        while not any(each["event"] == event and each["job_id"] == job_id for each in logs):
             await asyncio.sleep(0.02)
 
 
