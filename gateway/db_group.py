@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.db import BatchHandler
 
@@ -25,6 +26,10 @@ Savepoint = Callable[[Connection, Callable[[], Any]], Any]
 """Runs the call so that its failure undoes only its own statements."""
 
 Outcome = tuple[Work, Any]  # an Exception as outcome is raised to that caller
+
+
+class DatabaseAway(SQLAlchemyError):
+    """The server cannot be reached, or takes nothing now. A write that it went away on may stand: only rows tell."""
 
 
 class TransactionLost(Exception):

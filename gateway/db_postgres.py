@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
 from gateway.db import BatchHandler, DatabaseUse, json_text
-from gateway.db_group import Outcome, Work, run_group, settle
+from gateway.db_group import DatabaseAway, Outcome, Work, run_group, settle
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -25,6 +26,7 @@ STALLED_SECONDS: Final = 10.0
 """A process that stands still inside a transaction (stopped, swapped out, cut off) holds row locks that every other
 process needs; after this the server ends the transaction. Ours never pause between two statements."""
 _RETRY_STATES: Final = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_AWAY_STATES: Final = ("08", "53", "57P")  # no connection, out of a resource, stopping or starting
 
 
 def _savepoint(conn: Connection, call: Callable[[], Any]) -> Any:
@@ -75,6 +77,14 @@ class PostgresDatabase:
         if self._closing:
             raise RuntimeError("the database is closed")
         try:
+            return await self._read_replacing(fn)
+        except Exception as error:
+            if is_away(error):
+                raise DatabaseAway(str(error)) from error
+            raise
+
+    async def _read_replacing(self, fn: Callable[[Connection], T]) -> T:
+        try:
             return await self._read_once(fn)
         except DBAPIError as error:
             if not error.connection_invalidated:
@@ -114,7 +124,7 @@ class PostgresDatabase:
     async def _commit_loop(self) -> None:
         await asyncio.sleep(0)  # callers of this turn of the loop share the first group
         while group := self._take():
-            settle(await self._commit(group))
+            settle((work, _told(outcome)) for work, outcome in await self._commit(group))
 
     def _take(self) -> list[Work]:
         """What goes into one transaction: one function, or items of one handler, whose locks are in one order.
@@ -131,7 +141,10 @@ class PostgresDatabase:
         return _alike(queue, most) if queue else []
 
     async def _commit(self, group: list[Work]) -> list[Outcome]:
-        """Commit the group; where the database refused the group as a whole, each piece by itself."""
+        """Commit the group; where the database refused the group as a whole, each piece by itself.
+
+        Nothing is run again after a lost connection: the commit may stand though its answer never came.
+        """
         try:
             outcomes = await self._transaction(group)
         except Exception as error:
@@ -192,3 +205,21 @@ def _run_alone(conn: Connection, work: Work) -> list[Outcome]:
 
 def _is_conflict(outcome: Any) -> bool:
     return isinstance(outcome, DBAPIError) and getattr(outcome.orig, "sqlstate", None) in _RETRY_STATES
+
+
+def is_away(error: object) -> bool:
+    """Whether the server is not there, as the driver says it: connecting, in a statement, or after a lost connection."""
+    if isinstance(error, OSError | PendingRollbackError | NoConnectionFree):
+        return True
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or is_away(error.orig)
+    return str(getattr(error, "sqlstate", None) or "").startswith(_AWAY_STATES)
+
+
+def _told(outcome: Any) -> Any:
+    """The outcome as its caller gets it."""
+    if not isinstance(outcome, Exception) or not is_away(outcome):
+        return outcome
+    away = DatabaseAway(str(outcome))
+    away.__cause__ = outcome
+    return away

@@ -4,11 +4,14 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Final, cast
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 from httpx_aiohttp import AiohttpTransport
 from yarl import URL
 
@@ -65,6 +68,30 @@ class CheckedResolver(AbstractResolver):
         """Nothing is held open."""
 
 
+_last_check: ContextVar[Callable[[], None] | None] = ContextVar("last_check", default=None)
+
+
+@contextmanager
+def checked_last(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` once more before each request of this block, when its connection stands and no byte has left.
+
+    What it raises is raised by the request, which is then not sent. To connect takes its time, and a process that is
+    stopped meanwhile goes on in it long after its right to send has ended.
+    """
+    token = _last_check.set(check)
+    try:
+        yield
+    finally:
+        _last_check.reset(token)
+
+
+class _Request(aiohttp.ClientRequest):
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if (check := _last_check.get()) is not None:
+            check()
+        return await super().send(conn)
+
+
 class Session:
     """An aiohttp session given URLs exactly as they are: re-quoting them would break signed ones.
 
@@ -79,7 +106,9 @@ class Session:
             ssl=tls,
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
-        self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=_Request
+        )
 
     def __call__(self) -> "Session":
         return self

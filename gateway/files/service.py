@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, delete, insert, 
 
 from gateway.clock import Clock
 from gateway.db import Database
+from gateway.db_group import DatabaseAway
 from gateway.errors import BadRequest, NotFound, Unavailable
 from gateway.files.tables import files
 from gateway.idempotency.service import Answer, Claim, record
@@ -67,6 +68,8 @@ class FileService:
                 record(conn, claim, 200, answer, row["created_at"])
 
             await self._db.write(commit)
+        except DatabaseAway:  # it may stand, and its bytes with it; where not, the sweeper takes both
+            raise
         except StorageError as error:
             await self._remove(row)
             raise Unavailable("The file cannot be stored right now.", code="storage_unavailable") from error

@@ -11,7 +11,7 @@ from litestar.types import ExceptionHandlersMap
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 
-from gateway.db_group import TransactionLost
+from gateway.db_group import DatabaseAway, TransactionLost
 from gateway.errors import ApiError, BadRequest, Unavailable, envelope
 
 log = structlog.get_logger(__name__)
@@ -98,6 +98,17 @@ def _database_failed(request: Request[Any, Any, Any], error: Exception) -> Respo
     return _api_error(request, unavailable)
 
 
+def _database_away(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+    """The server restarts or fails over: a matter of seconds. What was asked may be done, so nothing is promised."""
+    log.warning("database_away", method=request.scope["method"], path=request.scope["path"], error=str(error))
+    unavailable = Unavailable(
+        "The database is away for a moment. Please try again; with the same Idempotency-Key nothing is done twice.",
+        code="database_away",
+        headers={"Retry-After": "1"},
+    )
+    return _api_error(request, unavailable)
+
+
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """Log what nobody foresaw; the client learns only the request id."""
     log.error("request_failed", method=request.scope["method"], path=request.scope["path"], exc_info=error)
@@ -111,6 +122,7 @@ EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {
     ApiError: _api_error,
     ValidationException: _validation_error,
     HTTPException: _http_error,
+    DatabaseAway: _database_away,
     TransactionLost: _database_failed,
     OperationalError: _database_failed,
     Exception: _unexpected,

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy import Connection, Row, bindparam, func, select
 
 from gateway.db import now_ms
+from gateway.db_group import DatabaseAway
 from gateway.ids import new_id
 from gateway.jobs import slots
 from gateway.jobs.claims import (
@@ -102,7 +103,13 @@ class Runner:
             task.cancel()
         await asyncio.gather(*(task for _, task in left), return_exceptions=True)
         if left:
-            await self._ctx.db.write(lambda conn: give_back(conn, [lease for lease, _ in left]))
+            await self._give_back([lease for lease, _ in left])
+
+    async def _give_back(self, leases: Sequence[Lease]) -> None:
+        try:
+            await self._ctx.db.write(lambda conn: give_back(conn, leases))
+        except DatabaseAway as error:
+            log.warning("jobs_left_to_their_leases", count=len(leases), error=str(error))
 
     async def _turn(self) -> None:
         ctx = self._ctx
@@ -175,10 +182,21 @@ class Runner:
             await advance(self._ctx, job)
         except LeaseLost:
             log.info("lease_lost", job_id=job.lease.job_id)
+        except DatabaseAway as error:
+            log.warning("step_interrupted", job_id=job.lease.job_id, state=job.lease.state, error=str(error))
+            await self._again(job)
         except Exception:
             log.exception("step_failed", job_id=job.lease.job_id, state=job.lease.state)
-            with contextlib.suppress(LeaseLost):
-                await try_later(self._ctx, job)
+            await self._again(job)
+
+    async def _again(self, job: Job) -> None:
+        """Hand it back for later; where not even that can be written, its lease runs out and another takes it."""
+        try:
+            await try_later(self._ctx, job)
+        except LeaseLost:
+            log.info("lease_lost", job_id=job.lease.job_id)
+        except Exception as error:
+            log.warning("job_left_to_its_lease", job_id=job.lease.job_id, error=str(error))
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -177,7 +177,7 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: 
             await ctx.db.write_batch(complete, settled, background=True)
     except CancelledMeanwhile:
         await fail_video(ctx, job, CANCELLED)
-        await ctx.storage.delete(content.key)
+        await _discard(ctx, job, content.key)
         return
     job.lease.outcome = "completed"
     charge = charge_of(job.rows.video, job.attempt, content.duration_ms, min(content.width, content.height))
@@ -186,6 +186,14 @@ async def _settle(ctx: JobContext, job: Job, content: StoredContent, plan_days: 
     ctx.hints.outbox.set()
     ctx.hints.jobs.set()  # the freed slot may have woken one
     await ctx.milestone("settle.done", job.video_id)
+
+
+async def _discard(ctx: JobContext, job: Job, key: str) -> None:
+    """The video has ended: what cannot be removed now is left to the sweep."""
+    try:
+        await ctx.storage.delete(key)
+    except StorageError as error:
+        log.warning("content_not_removed", video_id=job.video_id, error=str(error))
 
 
 async def _not_fetched(ctx: JobContext, job: Job, route: Route, error: ProviderError) -> None:

@@ -1,6 +1,8 @@
 """Send a video to an upstream once: the intent is committed before the request leaves."""
 
+import asyncio
 from dataclasses import replace
+from itertools import count
 from math import ceil
 from typing import Any
 
@@ -8,6 +10,7 @@ import structlog
 from sqlalchemy import Connection, update
 
 from gateway import tracing
+from gateway.db_group import DatabaseAway
 from gateway.jobs import costs, intents, moves, slots
 from gateway.jobs.attempts import read_attempt
 from gateway.jobs.calls import called
@@ -31,6 +34,7 @@ from providers.contract import (
     Submitted,
     VideoRequest,
 )
+from providers.sockets import checked_last
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +56,8 @@ _ABOUT_THE_REQUEST = frozenset(
 Not so of MODEL_RETIRED, which any 404 may be: one that comes from a proxy must not let another upstream make it twice.
 """
 _BROKEN = frozenset({ErrorKind.PROVIDER_UNAVAILABLE, ErrorKind.PROVIDER_ERROR})
+_AWAY_SECONDS = 0.3
+"""Sooner than any other process looks for a job whose lease has run out."""
 _UNREACHABLE = Failure("provider_unavailable", "No provider of this model can be reached at the moment.")
 
 
@@ -150,7 +156,7 @@ async def send(
     asked = await outgoing(ctx, job, request, route)
     job.lease.check()
     try:
-        with called(ctx, route.upstream, "submit"):
+        with called(ctx, route.upstream, "submit"), checked_last(job.lease.check):
             submitted = await adapter.submit(asked)
     except ProviderError as error:
         await ctx.milestone("submit.answered", job.video_id)
@@ -210,12 +216,28 @@ async def accepted(ctx: JobContext, job: Job, route: Route, submitted: Submitted
     delay_ms = ceil(ctx.paces.next_poll(route.upstream, job.lease.job_id, delay) * 1000)
     deadline_ms = int(route.spec.deadline_seconds * 1000)
     move = moves.Taken(job.lease, attempt.id, submitted.handle, delay_ms, deadline_ms)
-    await ctx.db.write_batch(moves.taken, move, background=True)
+    await _keep_handle(ctx, move)
     job.lease.outcome = "accepted"
     if attempt.n == 1:
         waited = (ctx.clock.now_ms() - job.rows.video.created_at) / 1000
         ctx.metrics.video_taken(job.rows.video.model, waited)
     ctx.hints.video_changed([job.video_id])
+
+
+async def _keep_handle(ctx: JobContext, move: moves.Taken) -> None:
+    """What the upstream answered is nowhere else: a database that is away is asked until it is back.
+
+    Whether the job is still ours then, or an unanswered commit has gone through, is for its fence to say.
+    """
+    for tries in count():
+        try:
+            await ctx.db.write_batch(moves.taken, move, background=True)
+        except DatabaseAway as error:
+            if not tries:
+                log.warning("handle_waits", job_id=move.lease.job_id, error=str(error))
+            await asyncio.sleep(_AWAY_SECONDS)
+        else:
+            return
 
 
 def _log_refusal(job: Job, route: Route, error: ProviderError) -> None:

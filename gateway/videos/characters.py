@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select
 
 from gateway.clock import Clock
 from gateway.db import Database
+from gateway.db_group import DatabaseAway
 from gateway.errors import NotFound, Unavailable
 from gateway.files.tables import characters
 from gateway.idempotency.service import Claim, record
@@ -60,6 +61,8 @@ class Characters:
         await self._keep(key, body.video.path, clip.media_type)
         try:
             await self.db.write(write)
+        except DatabaseAway:  # it may be there, and its clip must be too
+            raise
         except Exception:
             await self._discard(key)
             raise

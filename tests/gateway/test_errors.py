@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 from pydantic import BaseModel, Field, ValidationError
 
+from gateway.db_group import DatabaseAway
 from gateway.errors import BadRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from gateway.events import Hints
 from gateway.http.dependencies import provided, resolve_in_turn
@@ -28,6 +29,7 @@ RAISED: dict[str, Exception] = {
     "fast": RateLimited("slow down", retry_after=500),
     "broke": QuotaExceeded("no money"),
     "down": Unavailable("later"),
+    "away": DatabaseAway("host=db user=onereel password=hunter2"),
     "unauthorized": NotAuthorizedException("who are you"),
     "forbidden": PermissionDeniedException("no"),
     "conflict": HTTPException("odd", status_code=409),
@@ -96,6 +98,7 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
         ("fast", 429, "rate_limit_exceeded", None),
         ("broke", 429, "insufficient_quota", "false"),
         ("down", 503, "unavailable", None),
+        ("away", 503, "database_away", None),
         ("unauthorized", 401, "invalid_api_key", "false"),
         ("forbidden", 403, "permission_denied", "false"),
         ("conflict", 409, "invalid_request", None),
@@ -112,6 +115,12 @@ async def test_whatever_is_raised(client, name, status, code, retry):
 async def test_retry_after_is_at_most_a_minute(client):
     answer = await client.get("/raise/fast")
     assert answer.headers["retry-after"] == "60"
+
+
+async def test_a_database_that_is_away_is_soon_back_and_its_address_nobodys_business(client):
+    answer = await client.get("/raise/away")
+    assert answer.headers["retry-after"] == "1"
+    assert "hunter2" not in answer.text
 
 
 async def test_a_bug_is_logged_with_its_request_id_and_not_told(client):

@@ -13,6 +13,7 @@ from providers.answers import clean
 from providers.contract import Account, ErrorKind, MediaRole, ProviderError
 from providers.http import AccountClient, HttpDoor
 from providers.multipart import FormField
+from providers.sockets import checked_last
 from tests.providers.wire import Exchange, Respond, answering, media, serving
 
 SECRET = "sk-very-secret-credential"
@@ -189,6 +190,40 @@ async def test_a_connection_that_is_never_accepted_is_not_ambiguous() -> None:
             await client(door, url).request("POST", "/videos", json={}, timeout=5)
     await door.close()
     assert (caught.value.kind, caught.value.ambiguous) == (ErrorKind.PROVIDER_UNAVAILABLE, False)
+
+
+class NoLongerOurs(Exception):
+    pass
+
+
+async def test_the_last_check_is_made_on_a_standing_connection_before_any_byte() -> None:
+    """On a new connection and on a kept one; what it refuses has not reached the server, and nothing else is hurt."""
+    heard: list[int] = []
+
+    async def respond(exchange: Exchange) -> None:
+        heard.append(len(await exchange.body()))
+        await exchange.answer(200, b"{}", connection="keep-alive")
+
+    def refuse() -> None:
+        connected.append(len(server.exchanges))
+        raise NoLongerOurs
+
+    connected: list[int] = []
+    door = HttpDoor()
+    async with serving(respond) as server:
+        api = client(door, server.base_url)
+        for body in ({"json": {"prompt": "x"}}, {"form": [("prompt", "x")]}):
+            with pytest.raises(NoLongerOurs), checked_last(refuse):
+                await api.request("POST", "/videos", **body)
+            await asyncio.sleep(0.05)
+            assert [exchange.line for exchange in server.exchanges if exchange.line] == [
+                "POST /v1/videos HTTP/1.1"
+            ] * len(heard)
+            with checked_last(lambda: None):
+                await api.request("POST", "/videos", json={})
+    await door.close()
+    assert heard == [2, 2]
+    assert len(connected) == 2
 
 
 async def closes_at_once(exchange: Exchange) -> None:

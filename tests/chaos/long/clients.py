@@ -18,7 +18,7 @@ from tests.chaos.money import ORGANIZATION
 ADMIN_KEY: Final = "chaos-operator-key"
 CANCELLED, DELETED, UNTOLD = 9, 13, 3
 """Every so manieth video is cancelled, deleted, or names no webhook."""
-LOCAL_SHARE: Final = 12
+LOCAL_SHARE: Final = 21
 """Every so manieth video is made by a worker."""
 
 

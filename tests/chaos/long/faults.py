@@ -88,30 +88,30 @@ class Faults:
             "upstream": self._hang,
         }
         struck = await striking[what]()
-        recovered, last = await self._recovered(struck, f"probe-{len(self.marks)}")
+        recovered, ways = await self._recovered(struck, f"probe-{len(self.marks)}")
         after = self.started
         back = recovered - after if recovered is not None else None
-        mark = Mark(kind, begun - after, struck.lifted - after, back, last)
+        mark = Mark(kind, begun - after, struck.lifted - after, back, ways, os.getloadavg()[0])
         self.marks.append(mark)
         return mark
 
-    async def _recovered(self, struck: Struck, key: str) -> tuple[float | None, str]:
+    async def _recovered(self, struck: Struck, key: str) -> tuple[float | None, dict[str, float]]:
         """When a new video was completed, the process answered, and the videos in its hand had come to their end; and
-        which of these came last."""
+        after how many seconds each of these was so, in their order."""
         ways = {
             "a new video": self.clients.probe(struck.model, key, PATIENCE, self._api(struck.member)),
             "the process": self._is_ready(struck.member),
             "what it had in hand": self._all_ended(struck.in_hand),
         }
-        came: list[str] = []
+        came: dict[str, float] = {}
 
         async def come(name: str, way: Awaitable[bool]) -> bool:
             made_good = await way
-            came.append(name)
+            came[name] = time.monotonic() - struck.lifted
             return made_good
 
         whole = all(await asyncio.gather(*(come(name, way) for name, way in ways.items())))
-        return (time.monotonic() if whole else None), came[-1]
+        return (time.monotonic() if whole else None), came
 
     def _api(self, member: Member | None) -> Member | None:
         return member if member is not None and member.role == "api" else None

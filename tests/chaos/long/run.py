@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -25,7 +28,7 @@ from gateway.jobs.tables import attempts, jobs, outbox
 from gateway.settings import Settings
 from gateway.videos.states import LIVE
 from gateway.videos.tables import videos
-from tests.chaos.checker import Findings, check
+from tests.chaos.checker import Findings, Upstream, check
 from tests.chaos.long.clients import Clients
 from tests.chaos.long.cluster import Cluster
 from tests.chaos.long.faults import LIMIT, ROUND, Faults
@@ -54,7 +57,7 @@ class Result:
     def problems(self) -> list[str]:
         """Broken invariants, slow ways back, and windows into which too few kills fell."""
         late = [
-            f"after {mark.kind} at {mark.begun:.0f} s the way back took {mark.back:.1f} s ({mark.last})"
+            f"after {mark.kind} at {mark.begun:.0f} s the way back took {mark.back:.1f} s ({list(mark.ways)[-1]})"
             for mark in self.faults.marks
             if mark.back > LIMIT
         ]
@@ -134,13 +137,15 @@ class LongRun:
             self._told(await faults.strike(kind))
         for _ in range(3 * len(ROUND)):
             if faults.missing:
-                await faults.strike("kill jobs")
+                self._told(await faults.strike("kill jobs"))
 
     def _told(self, mark: Mark) -> None:
-        if mark.back > LIMIT:
-            self.console.print(
-                f"  {mark.kind} at {mark.begun:.0f} s: no way back within {LIMIT:.0f} s but {mark.back:.1f} s ({mark.last})"
-            )
+        late = f", more than {LIMIT:.0f} s" if mark.back > LIMIT else ""
+        down = mark.lifted - mark.begun
+        ways = ", ".join(f"{name} {seconds:.1f}" for name, seconds in mark.ways.items())
+        self.console.print(
+            f"  {mark.begun:.0f} s, {mark.kind}: down {down:.1f} s, way back {mark.back:.1f} s{late} ({ways}; load {mark.load:.0f})"
+        )
 
     async def _watch(self, database: Database, shown: Any) -> None:
         """Count what came to its end, twice a second; the database may be away."""
@@ -180,28 +185,53 @@ class LongRun:
             await asyncio.sleep(0.5)
 
     async def _proof(self, database: Database, clients: Clients, faults: Faults) -> Result:
+        upstreams = self.cluster.upstreams.found()
         found = await check(
             database,
             clients.accepted.values(),
-            self.cluster.upstreams.found(),
+            upstreams,
             self.cluster.receiver,
             self.cluster.objects.read,
             organizations=[each.id for each in clients.organizations],
             untold=clients.untold,
         )
-        found.problems += clients.problems
+        found.problems += clients.problems + await database.read(partial(_beyond, upstreams=upstreams))
         counts = {
             "accepted": len(clients.accepted),
             **dict(sorted(clients.counts.items())),
             "storage requests refused": self.cluster.objects.refused,
             "events told twice": found.redelivered,
+            "jobs at the five upstreams": sum(each.stats["jobs"] for each in upstreams),
             **await database.read(_counts),
             "process starts": sum(member.starts for member in self.cluster.members),
         }
+        lines = await database.read(_histories)
+        (self.cluster.folder / "attempts.jsonl").write_text("".join(f"{line}\n" for line in lines))
         seconds = time.monotonic() - self.started
         OUT.mkdir(exist_ok=True)
         (OUT / "chaos-timeline.svg").write_text(plot(self.ended, faults.marks, seconds))
         return Result(found, faults, counts, seconds)
+
+
+def _beyond(conn: Connection, upstreams: Iterable[Upstream]) -> list[str]:
+    """An attempt makes one job at most, also where the upstream knows no key by which a second would be seen."""
+    known = Counter(conn.scalars(select(attempts.c.upstream)))
+    return [
+        f"{each.name} ({each.safety}) made {each.stats['jobs']} jobs for {known[each.name]} attempts"
+        for each in upstreams
+        if each.stats["jobs"] > known[each.name]
+    ]
+
+
+def _histories(conn: Connection) -> list[str]:
+    """Every attempt with the times of its video, as JSON: to look up later why one took so long."""
+    of_video = ("id", "prompt", "state", "error_code", "created_at", "completed_at")
+    of_attempt = ("n", "upstream", "state", "created_at", "submitted_at", "finished_at", "error")
+    columns = [videos.c[name].label(f"video_{name}") for name in of_video] + [
+        attempts.c[name] for name in of_attempt
+    ]
+    query = select(*columns).join_from(videos, attempts, attempts.c.video_id == videos.c.id)
+    return [json.dumps(dict(row)) for row in conn.execute(query.order_by(attempts.c.created_at)).mappings()]
 
 
 def _counts(conn: Connection) -> dict[str, int]:
@@ -238,9 +268,11 @@ def report(result: Result, console: Console) -> bool:
         "failed as submission_unknown": result.findings.unknown,
         **result.counts,
         "kills": faults.kills,
+        "stops": sum(mark.kind.startswith("stop ") for mark in faults.marks),
         "kills in submit/store/settle": "/".join(
             str(faults.windows[w]) for w in ("submit", "store", "settle")
         ),
+        "load average, median (CPUs)": f"{median(mark.load for mark in faults.marks):.0f} ({os.cpu_count()})",
         "seconds": f"{result.seconds:.0f}",
         "broken invariants": len(result.findings.problems),
     }.items():

@@ -1,7 +1,7 @@
 """A plot of a run as SVG: completions in each second, and the faults below them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from typing import Final
 
@@ -18,13 +18,16 @@ COLOURS: Final = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A fault: what it was, from when to when (lifted), and when it was made good; what came back last. Seconds of the run."""
+    """A fault: what it was, from when to when (lifted), and when it was made good. Seconds of the run; `ways` are seconds
+    from the lifting to each thing that had to come back, the last one last."""
 
     kind: str
     begun: float
     lifted: float
     recovered: float | None
-    last: str = ""
+    ways: Mapping[str, float] = field(default_factory=dict)
+    load: float = 0.0
+    """Of the machine, as its load average of a minute: what a way back is to be read against."""
 
     @property
     def back(self) -> float:

@@ -1,19 +1,22 @@
 """Moments between two commits: what a cancel, a lost answer, a stop or another key's job may do there."""
 
 import asyncio
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 from sqlalchemy import Connection, select, text, update
+from structlog.testing import capture_logs
 
 from gateway.db import Database, now_ms
 from gateway.jobs import claims, intents, moves, slots
 from gateway.jobs.claims import Lease, LeaseLost, Loaded
 from gateway.jobs.completion import Completion, complete
+from gateway.jobs.context import no_milestone
 from gateway.jobs.settle import StoredContent
 from gateway.jobs.slots import Want
 from gateway.jobs.tables import attempts, jobs
@@ -234,6 +237,92 @@ async def test_what_is_cancelled_before_it_is_settled_costs_nothing(
         assert (video.state, video.error_code, video.cost_status) == ("failed", "cancelled", "released")
         await made.check()
         assert list((tmp_path / "storage").rglob("*.mp4")) == []
+
+
+async def test_a_storage_that_cannot_remove_is_no_failed_step_of_a_cancelled_video(
+    db: Database, tmp_path: Path, fake: FakeUpstream
+) -> None:
+    async with engine(db, tmp_path, [upstream("acme", fake.base_url)]) as made:
+
+        async def milestone(name: str, video_id: str) -> None:
+            if name == "settle.begin":
+                (content,) = (tmp_path / "storage").rglob("*.mp4")
+                content.unlink()
+                content.mkdir()  # no file: it cannot be unlinked
+                await db.write(lambda conn: removal.cancel(conn, "proj_1", video_id))
+                made.ctx.milestone = no_milestone
+
+        made.ctx.milestone = milestone
+        with capture_logs() as logs:
+            (video,) = await made.finish(await made.add())
+            await made.until(lambda: logged(logs, "content_not_removed"))
+        assert (video.state, video.error_code) == ("failed", "cancelled")
+        assert not [each for each in logs if each["event"] == "step_failed"]
+        await made.check()
+
+
+async def logged(logs: Sequence[Any], event: str) -> bool:
+    return any(each["event"] == event for each in logs)
+
+
+class Unanswered:
+    """A way to the upstream on which a connect is not answered before `open`, as behind a full backlog."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener, *self._fillers = (socket.socket() for _ in range(3))
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(0)
+        self.base_url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/v1"
+        for filler in self._fillers:
+            filler.setblocking(False)
+            filler.connect_ex(self._listener.getsockname())
+
+    async def open(self) -> None:
+        self._listener.setblocking(False)
+        self._server = await asyncio.start_server(self._carry, sock=self._listener, backlog=100)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(pumped(reader, back), pumped(there, writer))
+
+    def close(self) -> None:
+        for each in self._fillers:
+            each.close()
+        self._server.close()
+
+
+async def pumped(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_create_that_another_took_over_while_it_connected_is_not_sent(
+    db: Database, tmp_path: Path
+) -> None:
+    taken = update(jobs).values(fence=jobs.c.fence + 1, owner="another", lease_until=now_ms() + 5000)
+    with FakeUpstream(lookup=True, poll_after_ms=50) as searched:
+        way = Unanswered(searched.port)
+        spec = upstream("acme", way.base_url, spec={"submit_safety": "lookup"})
+        async with engine(db, tmp_path, [spec], renew_seconds=0.2) as made:
+            with capture_logs() as logs:
+                video_id = await made.add()
+                await made.until(lambda: in_state(made, video_id, "submitting"))
+                await db.write(lambda conn: conn.execute(taken))
+                await asyncio.sleep(0.6)  # so that the renewal finds it lost
+                await way.open()
+                await made.until(lambda: logged(logs, "lease_lost"))
+            assert searched.stats()["jobs"] == 0
+            (video,) = await made.finish(video_id)
+            assert (video.state, searched.stats()["jobs"]) == ("completed", 1)
+            await made.check()
+        way.close()
+
+
+async def in_state(made: Engine, video_id: str, state: str) -> bool:
+    return bool((await made.video(video_id)).state == state)
 
 
 async def test_a_worker_lost_between_the_last_poll_and_the_download_costs_a_second_run(
