@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo demo-providers serve test check format gate sdk conformance cluster security chaos chaos-short bench bench-gpu lock migration clean
+.PHONY: help install install-gateway demo demo-providers serve test slow check format gate sdk conformance cluster security chaos chaos-short bench bench-gpu lock migration clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -40,6 +40,9 @@ serve: install ## a lasting server; the first start prints an admin key once
 
 test: install ## the default suite
 	@$(BIN)/python -m pytest -q -n 4 --dist worksteal tests
+
+slow: install ## the long members of the default suite's families
+	@$(BIN)/python -m pytest -q -n 4 --dist worksteal -m slow tests
 
 check: install ## format, lint, types, import contracts, architecture
 	@$(BIN)/ruff format --check $(CHECKED)

@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import urljoin
 
@@ -41,6 +42,12 @@ _CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization
 _NOT_SENT: Final = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """One for the process: reading the certificates of the authorities takes 20 ms."""
+    return httpx.create_ssl_context()
+
+
 class HttpDoor:
     """All outgoing HTTP of one process. Connections are opened on first use and shared.
 
@@ -61,7 +68,6 @@ class HttpDoor:
         self._resolver = CheckedResolver(resolver or system_addresses, allowed_private_hosts)
         self._trusted: AiohttpTransport | None = None
         self._public: AiohttpTransport | None = None
-        self._tls: ssl.SSLContext | None = None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -142,7 +148,7 @@ class HttpDoor:
         except (httpx.InvalidURL, ValueError) as error:
             raise RefusedUrl("the URL is malformed") from error
         if self._public is None:
-            self._public = Transport(Session(self._tls_context(), self._resolver), self._tls_context())
+            self._public = Transport(Session(_tls_context(), self._resolver), _tls_context())
         return await _send(self._public, request, timeout, deadline)
 
     async def open_trusted(
@@ -153,13 +159,8 @@ class HttpDoor:
     ) -> httpx.Response:
         """One hop to an account's own server."""
         if self._trusted is None:
-            self._trusted = Transport(Session(self._tls_context()), self._tls_context())
+            self._trusted = Transport(Session(_tls_context()), _tls_context())
         return await _send(self._trusted, request, timeout, deadline)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-        return self._tls
 
 
 class AccountClient:

@@ -1,5 +1,6 @@
 """Shared fixtures: a clock, and each database for real."""
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, make_url
 
 from gateway.clock import Clock
 from gateway.db import Database
@@ -20,6 +21,7 @@ from gateway.settings import Settings
 from tests.postgres import create_database, drop_database, postgres
 
 os.environ["ONEREEL_UPSTREAMS_FROM_ENV"] = "false"  # whatever keys the machine has
+os.environ["OMP_NUM_THREADS"] = "1"  # torch's threads wait busily for those of the other test processes
 
 hypothesis.settings.register_profile("onereel", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("onereel")
@@ -64,11 +66,28 @@ def postgres_server() -> Iterator[str]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_server: str) -> str:
+    """The name of a database with every table, to be copied."""
+    name = "with_every_table"
+    asyncio.run(make_tables(create_database(postgres_server, name)))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with every table, to be copied."""
+    path = tmp_path_factory.mktemp("tables") / "tables.db"
+    asyncio.run(make_tables(f"sqlite:///{path}"))
+    return path
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """A database of its own for one test."""
+def postgres_url(request: pytest.FixtureRequest, postgres_server: str) -> Iterator[str]:
+    """A database of its own for one test: empty, or with every table for those that ask for `db`."""
     name = f"t{uuid.uuid4().hex}"
-    yield create_database(postgres_server, name)
+    template = request.getfixturevalue("postgres_tables") if "db" in request.fixturenames else None
+    yield create_database(postgres_server, name, template)
     drop_database(postgres_server, name)
 
 
@@ -85,11 +104,19 @@ def create_tables(conn: Connection) -> None:
         metadata.create_all(conn)
 
 
-@pytest.fixture
-async def db(database_url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[Database]:
-    """An open database with every table."""
-    database = open_database(Settings(database_url=database_url, data_dir=tmp_path), clock)
+async def make_tables(url: str) -> None:
+    database = open_database(Settings(database_url=url), Clock())
     await database.write(create_tables)
+    await database.close()
+
+
+@pytest.fixture
+async def db(database_url: str, clock: Clock, tmp_path: Path, sqlite_tables: Path) -> AsyncIterator[Database]:
+    """An open database with every table."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        shutil.copyfile(sqlite_tables, str(url.database))
+    database = open_database(Settings(database_url=database_url, data_dir=tmp_path), clock)
     try:
         yield database
     finally:

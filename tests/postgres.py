@@ -31,9 +31,9 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def create_database(server: str, name: str) -> str:
-    """Make a database and answer its URL."""
-    execute(server, f"CREATE DATABASE {name}")
+def create_database(server: str, name: str, template: str | None = None) -> str:
+    """Make a database, empty or a copy of another that nobody uses, and answer its URL."""
+    execute(server, f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
     return make_url(server).set(drivername="postgresql", database=name).render_as_string(hide_password=False)
 
 

@@ -28,13 +28,14 @@ def pool() -> tuple[Tensor, Tensor]:
 class Batches:
     """Endless training batches: clips, noisy clips, noise levels, weights, token ids."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, size: int = BATCH) -> None:
+        self.size = size
         self.generator = torch.Generator().manual_seed(seed)
         self._which, self._tokens = pool()
 
     def draw(self, progress: float) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """One batch; `progress`, 0..1, of the whole training."""
-        chosen = torch.randint(len(self._which), (BATCH,), generator=self.generator)
+        chosen = torch.randint(len(self._which), (self.size,), generator=self.generator)
         clips = render(self._which[chosen], self.generator)
         noise = self._noise_levels(progress)
         level = noise[:, None, None, None, None]
@@ -43,11 +44,11 @@ class Batches:
         return clips, noisy, noise, weights, self._prompts(self._tokens[chosen])
 
     def _noise_levels(self, progress: float) -> Tensor:
-        even = torch.sigmoid(torch.randn(BATCH, generator=self.generator))
-        late = torch.rand(BATCH, generator=self.generator) < _LATE * min(1, 2 * progress)
+        even = torch.sigmoid(torch.randn(self.size, generator=self.generator))
+        late = torch.rand(self.size, generator=self.generator) < _LATE * min(1, 2 * progress)
         shift = torch.where(late, _LATE_SHIFT, SHIFT)
         noise = shift * even / (1 + (shift - 1) * even)
-        pure = torch.rand(BATCH, generator=self.generator) < _PURE_NOISE
+        pure = torch.rand(self.size, generator=self.generator) < _PURE_NOISE
         return torch.where(pure, 1.0, noise)
 
     def _prompts(self, tokens: Tensor) -> Tensor:
@@ -56,6 +57,6 @@ class Batches:
         order = (lost | (tokens == 0)).to(torch.int8).argsort(dim=1, stable=True)
         tokens = torch.where(lost, 0, tokens).gather(1, order)
         null = torch.tensor(padded(()))
-        dropped = torch.rand(BATCH, 1, generator=self.generator) < _DROPPED
+        dropped = torch.rand(self.size, 1, generator=self.generator) < _DROPPED
         empty = tokens[:, :1] == 0
         return torch.where(dropped | empty, null, tokens)

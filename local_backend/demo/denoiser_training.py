@@ -36,7 +36,7 @@ class Model(nn.Module):
 class DenoiserTraining(Training):
     """Trains `model`; `average`, which follows it slowly, is what is kept."""
 
-    def __init__(self, total_steps: int, seed: int) -> None:
+    def __init__(self, total_steps: int, seed: int, *, batch: int = BATCH) -> None:
         torch.manual_seed(seed)
         self.model = Model()
         self.average = copy.deepcopy(self.model).requires_grad_(requires_grad=False)
@@ -48,7 +48,7 @@ class DenoiserTraining(Training):
             betas=(0.9, 0.98),
             fused=True,
         )
-        self._batches = Batches(seed + 1)
+        self._batches = Batches(seed + 1, batch)
         parts = {"model": self.model, "average": self.average, "optimizer": optimizer}
         super().__init__(parts, self.model, self._batches.generator, total_steps)
         self.compute: Any = torch.compile(self.model)
@@ -73,7 +73,7 @@ class DenoiserTraining(Training):
         model = self.average.eval()
         return {
             "step": self.step,
-            "clips": self.step * BATCH,
+            "clips": self.step * self._batches.size,
             "seconds": round(self.seconds),
             "loss": round(self.loss, 4),
             **errors(model),

@@ -79,7 +79,7 @@ def test_exactly_seven_on_sqlite(upstream: FakeUpstream, tmp_path: Path, by: str
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("by", ["budget", "credit"])
+@pytest.mark.parametrize("by", ["budget", pytest.param("credit", marks=pytest.mark.slow)])
 def test_exactly_seven_on_postgresql_with_four_processes(
     upstream: FakeUpstream, postgres_url: str, tmp_path: Path, by: str
 ) -> None:

@@ -1,6 +1,6 @@
 """Every family for real: a tiny pipeline of diffusers' own classes, saved, loaded, run, cancelled and run again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from _pytest.mark import ParameterSet
 
 from local_backend import frames
 from local_backend.clip import Clip
@@ -63,6 +64,16 @@ CASES = {
     "kandinsky5-i2v": Case("kandinsky", (FIRST, EXTEND), 25, rate=24),
     "sana": Case("sana_video", (TEXT, FIRST, EXTEND), 5, area=64 * 64),
 }
+
+
+SLOW = frozenset(
+    {"wan2.1-vace", "ltx2", "hunyuan1.5", "hunyuan1.5-i2v", "skyreels-v2", "kandinsky5-i2v", "sana", "mochi"}
+)
+
+
+def parameters(names: Iterable[str]) -> list[ParameterSet]:
+    """The names as parameters of a test: the slow ones for `make slow`."""
+    return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in names]
 
 
 def preset(name: str, case: Case) -> Preset:
@@ -154,7 +165,7 @@ def test_every_family_has_a_tiny_pipeline() -> None:
     assert CASES.keys() == BUILDERS.keys()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", parameters(CASES))
 def test_a_family_generates_cancels_and_reproduces(
     name: str, tiny_engine: Callable[[str], Engine], image: Path, clip: Path
 ) -> None:
@@ -187,7 +198,7 @@ def test_a_family_generates_cancels_and_reproduces(
     assert len(set(made.values())) == len(made)
 
 
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if TEXT in case.can])
+@pytest.mark.parametrize("name", parameters(name for name, case in CASES.items() if TEXT in case.can))
 def test_seed_prompt_and_guidance_matter_and_a_batch_changes_nothing(
     name: str, tiny_engine: Callable[[str], Engine]
 ) -> None:
@@ -252,6 +263,7 @@ def test_a_last_frame_of_a_video_in_several_parts_is_refused_with_the_reason(
         one(tiny_engine("skyreels-v2"), long)
 
 
+@pytest.mark.slow
 def test_sound_is_as_long_as_the_clip_and_left_out_where_it_is_not_wanted(
     tiny_engine: Callable[[str], Engine],
 ) -> None:

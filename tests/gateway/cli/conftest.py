@@ -9,25 +9,31 @@ from pathlib import Path
 import pytest
 
 from providers.testing import FakeUpstream
+from tests.gateway.cli.process import forked
 from tests.server import Server
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
+AS_INSTALLED = frozenset({"--help", "doctor", "serve", "worker"})
 ONEREEL = str(Path(sys.executable).parent / "onereel")
 
 
 def run_command(
     folder: Path, *arguments: str, env: dict[str, str] | None = None, stdin: str = ""
 ) -> "subprocess.CompletedProcess[str]":
+    """What starts servers or workers runs as it is installed, the rest without importing everything anew."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ONEREEL_")}
+    environment = {
+        **inherited,
+        "ONEREEL_LOCAL__ENABLED": "false",
+        "ONEREEL_UPSTREAMS_FROM_ENV": "false",
+        "ONEREEL_PORT": "0",
+        **(env or {}),
+    }
+    if arguments[0] not in AS_INSTALLED:
+        return forked(ONEREEL, arguments, environment, folder, stdin)
     return subprocess.run(
         [ONEREEL, *arguments],
-        env={
-            **inherited,
-            "ONEREEL_LOCAL__ENABLED": "false",
-            "ONEREEL_UPSTREAMS_FROM_ENV": "false",
-            "ONEREEL_PORT": "0",
-            **(env or {}),
-        },
+        env=environment,
         cwd=folder,
         input=stdin,
         capture_output=True,

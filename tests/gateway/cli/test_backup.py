@@ -106,6 +106,7 @@ def test_a_backup_that_is_none(tmp_path: Path) -> None:
     assert "missing or cut short, the first: onereel.db" in shown.stderr
 
 
+@pytest.mark.slow
 def test_postgresql_with_its_own_tools(
     upstream: FakeUpstream, postgres_server: str, postgres_url: str, tmp_path: Path
 ) -> None:

@@ -19,8 +19,8 @@ def gradients() -> Iterator[None]:
 
 
 def small() -> DenoiserTraining:
-    """A training whose step is not compiled: the same arithmetic, ready at once."""
-    training = DenoiserTraining(total_steps=50, seed=4)
+    """A training of small batches whose step is not compiled: the same arithmetic, ready at once."""
+    training = DenoiserTraining(total_steps=50, seed=4, batch=4)
     training.compute = training.model
     return training
 
