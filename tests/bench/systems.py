@@ -21,6 +21,19 @@ LITELLM_VERSION: Final = "litellm[proxy]==1.106.2"
 MASTER_KEY: Final = "sk-bench-0123456789abcdef"
 PARKED: Final = "bench/parked"
 """A model whose upstream takes one video and never ends it: every other job waits, so a create is only a create."""
+PLAN: Final = """
+[[plans]]
+id = "bench"
+models = ["bench/*"]
+max_seconds = "60"
+max_short_edge = 2160
+concurrent_videos = 100000
+requests_per_minute = 1000000
+queue = "fast"
+fast_videos_per_month = 1000000
+retention_days = 30
+"""
+"""A plan that limits everything, far above what the bench does."""
 
 
 def model_of(clip: str) -> str:
@@ -125,37 +138,13 @@ class Paying(Onereel):
         """Start and, on the first start, make the customer's terms."""
         first, took = not self.key, super().start()
         if first:
-            self._set_terms()
+            set_terms(self.server)
         return took
-
-    def _set_terms(self) -> None:
-        call, project = self.server.call, self.server.project_id()
-        key = call("GET", f"/v1/organization/projects/{project}/api_keys")["data"][0]["id"]
-        call("POST", "/v1/organizations/org_default", {"plan": "bench", "billing_mode": "prepaid"})
-        call("POST", "/v1/billing/credits", {"amount_usd": "900000", "reason": "bench"})
-        gift = {"amount_usd": "100", "reason": "bench", "expires_at": int(time.time()) + 86_400}
-        call("POST", "/v1/billing/credits", gift)
-        scopes = {"organization": None, "project": project, "key": key, "user": "bench"}
-        for scope, scope_id in scopes.items():
-            named = {} if scope_id is None else {"scope_id": scope_id}
-            call("POST", "/v1/billing/budgets", {"scope": scope, "amount_usd": "800000", **named})
-        time.sleep(1.2)  # terms are believed for a second
 
     @staticmethod
     def plans() -> str:
-        """A plan that limits everything, far above what the bench does."""
-        return """
-[[plans]]
-id = "bench"
-models = ["bench/*"]
-max_seconds = "60"
-max_short_edge = 2160
-concurrent_videos = 100000
-requests_per_minute = 1000000
-queue = "fast"
-fast_videos_per_month = 1000000
-retention_days = 30
-"""
+        """The plan of `set_terms`."""
+        return PLAN
 
 
 class LiteLLM(System):
@@ -246,6 +235,21 @@ class Nginx(System):
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+
+def set_terms(server: Server) -> None:
+    """Give the default organization prepaid credit with a lot that ends, the plan, and four budgets."""
+    call, project = server.call, server.project_id()
+    key = call("GET", f"/v1/organization/projects/{project}/api_keys")["data"][0]["id"]
+    call("POST", "/v1/organizations/org_default", {"plan": "bench", "billing_mode": "prepaid"})
+    call("POST", "/v1/billing/credits", {"amount_usd": "900000", "reason": "bench"})
+    gift = {"amount_usd": "100", "reason": "bench", "expires_at": int(time.time()) + 86_400}
+    call("POST", "/v1/billing/credits", gift)
+    scopes = {"organization": None, "project": project, "key": key, "user": "bench"}
+    for scope, scope_id in scopes.items():
+        named = {} if scope_id is None else {"scope_id": scope_id}
+        call("POST", "/v1/billing/budgets", {"scope": scope, "amount_usd": "800000", **named})
+    time.sleep(1.2)  # terms are believed for a second
 
 
 def install_litellm() -> None:
