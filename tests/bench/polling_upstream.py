@@ -7,8 +7,8 @@ end?each=30&seconds=60  lets so many of every upstream end (`&failed=1`: badly) 
                         moments spread over the next seconds; answers which and when (milliseconds since the epoch)
 set?poll_after_ms=2000  when to ask again, from now on; also `moving=1` (every poll shows more progress), `bytes=4000000`
                         (how long a file is) and `mean=2&sigma=0.5&seed=7` (videos made from now on take so long)
-polls, totals, late     polls by upstream and second; how many were created, polled and fetched; how long this process
-                        itself stood still at the longest since the last `end`, in seconds
+polls, totals, ends     polls by upstream and second; how many were created, polled and fetched; when each video ends
+late                    how long this process itself stood still at the longest since the last `end`, in seconds
 """
 
 import asyncio
@@ -86,6 +86,8 @@ class Upstreams:
             return json.dumps(self._polls).encode()
         if what == "totals":
             return json.dumps(self._totals).encode()
+        if what == "ends":
+            return json.dumps({name: end for name, end in self._ends.items() if end < _ENDLESS}).encode()
         if what == "late":
             return json.dumps(max(self.late, default=0.0)).encode()
         if what == "set":
