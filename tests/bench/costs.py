@@ -96,12 +96,14 @@ class Rig:
         """Measure the block; `count` tells how many there were so far, before and after."""
         log, look = self.fleet.log, self.fleet.look
         sums, counted_before = look.sums(), count()
-        before = self._now()
+        before = self.fleet.counters()
         logged, before_count = log.stat().st_size, count()
         yield
-        after, done = self._now(), count() - before_count
+        after, done = self.fleet.counters(), count() - before_count
         figures = {key: (after[key] - before.get(key, 0.0)) / done for key in after}
         figures["count"] = done
+        if name in self.costs.counted:
+            return
         if not self.counting:
             self.costs.samples.setdefault(name, []).append(figures)
             return
@@ -110,9 +112,6 @@ class Rig:
         counted = count() - counted_before
         figures |= {key: (value - sums[key]) / counted for key, value in look.sums().items()}
         self.costs.counted[name] = figures
-
-    def _now(self) -> Figures:
-        return self.fleet.cpu() | self.fleet.look.places()
 
     def set(self, **asked: Any) -> None:
         """Tell the upstreams how to behave."""

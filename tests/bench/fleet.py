@@ -14,7 +14,7 @@ import psutil
 from gateway.crypto import new_key
 from tests.postgres import create_database, execute, postgres
 from tests.redis import Redis
-from tests.server import Server, free_port, serve_command
+from tests.server import Server, serve_command
 
 Figures = dict[str, float]
 """Name of a counter to its value."""
@@ -80,7 +80,6 @@ class Fleet:
         self.look = Look(self.url)
         self._stack.callback(self.look.close)
         self._servers: dict[str, Server] = {}
-        self._port = free_port()
         self._env = {
             "ONEREEL_DATABASE_URL": self.url,
             "ONEREEL_STORAGE_URL": f"file://{self.folder / 'storage'}",
@@ -97,23 +96,21 @@ class Fleet:
             self.stop(name)
         self._stack.close()
 
-    def start_api(self, workers: int = 1, before: Sequence[str] = ()) -> Server:
-        """Start the processes that serve the API; the same port each time."""
-        options = ("--roles", "api", "--workers", str(workers))
-        command = [*before, *serve_command(), *options]
-        return self._start("api", command, {}, self._port)
+    def start_api(self, workers: int = 1, name: str = "api") -> Server:
+        """Start the processes that serve the API."""
+        command = [*serve_command(), "--roles", "api", "--workers", str(workers)]
+        return self._start(name, command, {})
 
     def start_jobs(self, env: Mapping[str, str] | None = None) -> Server:
         """Start one process that runs jobs."""
-        return self._start("jobs", [*serve_command(), "--roles", "jobs"], env or {}, None)
+        return self._start("jobs", [*serve_command(), "--roles", "jobs"], env or {})
 
-    def _start(self, name: str, command: Sequence[str], env: Mapping[str, str], port: int | None) -> Server:
+    def _start(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> Server:
         server = Server(
             config=self._config,
             env={**self._env, **env},
             command=command,
-            data_dir=self.folder / name,
-            port=port,
+            data_dir=self.folder / name.replace(" ", "-"),
         )
         self._servers[name] = server.start()
         return server
@@ -149,6 +146,10 @@ class Fleet:
         if self.redis:
             found["redis"] = _tree_seconds(self.redis.pid)
         return found
+
+    def counters(self) -> Figures:
+        """Seconds of CPU and bytes of WAL so far."""
+        return self.cpu() | self.look.places()
 
     def _postmaster(self) -> int:
         return int(Path(str(self.look.value("SHOW data_directory")), "postmaster.pid").read_text().split()[0])

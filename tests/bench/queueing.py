@@ -37,7 +37,7 @@ from tests.bench.upstream import wait_until_answers
 from tests.server import ROOT, free_port, upstream_table
 
 MODEL: Final = "bench/u0"
-CALIBRATED: Final = 40
+CALIBRATED: Final = 24
 LIMIT: Final = 0.1
 """How far mean and p95 of the simulation may be from the run's."""
 
@@ -232,7 +232,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     rate = options.utilization * options.places / options.service
     with _rig(station) as rig:
         rig.serve(options.seed)
-        gap = options.service / options.places * 3  # a third of the places are taken
+        gap = options.service / options.places * 2  # half of the places are taken
         lone = calibrated(station, rig.run([gap * number for number in range(CALIBRATED)]), options.seed)
         rig.serve(options.seed + 1)
         seen = rig.run(poisson_within(options.seconds, round(rate * options.seconds), options.seed + 2))

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -60,6 +60,11 @@ class System(ABC):
     @abstractmethod
     def pid(self) -> int:
         """The first process of its tree."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys that its load takes in turn."""
+        return (self.key,)
 
     def tree(self) -> list[psutil.Process]:
         """Its processes."""
@@ -237,15 +242,19 @@ class Nginx(System):
             self._process = None
 
 
-def set_terms(server: Server) -> None:
-    """Give the default organization prepaid credit with a lot that ends, the plan, and four budgets."""
-    call, project = server.call, server.project_id()
-    key = call("GET", f"/v1/organization/projects/{project}/api_keys")["data"][0]["id"]
-    call("POST", "/v1/organizations/org_default", {"plan": "bench", "billing_mode": "prepaid"})
+def set_terms(server: Server, organization: str = "org_default", project: str | None = None) -> None:
+    """Give an organization (its first project named) prepaid credit with a lot that ends, the plan, and four budgets."""
+    scoped = project or server.project_id()
+
+    def call(method: str, path: str, body: Any = None) -> Any:
+        return server.call(method, path, body, project=project)
+
+    key = call("GET", f"/v1/organization/projects/{scoped}/api_keys")["data"][0]["id"]
+    server.call("POST", f"/v1/organizations/{organization}", {"plan": "bench", "billing_mode": "prepaid"})
     call("POST", "/v1/billing/credits", {"amount_usd": "900000", "reason": "bench"})
     gift = {"amount_usd": "100", "reason": "bench", "expires_at": int(time.time()) + 86_400}
     call("POST", "/v1/billing/credits", gift)
-    scopes = {"organization": None, "project": project, "key": key, "user": "bench"}
+    scopes = {"organization": None, "project": scoped, "key": key, "user": "bench"}
     for scope, scope_id in scopes.items():
         named = {} if scope_id is None else {"scope_id": scope_id}
         call("POST", "/v1/billing/budgets", {"scope": scope, "amount_usd": "800000", **named})
