@@ -33,6 +33,7 @@ from tests.postgres import execute
 from tests.server import ROOT, free_port, upstream_table
 
 PARTS: Final = ("api", "jobs", "media", "postgres", "redis")
+IDLE: Final = "idle, a second"
 STEPS: Final = (
     "create",
     "create, one at a time",
@@ -46,8 +47,9 @@ STEPS: Final = (
     "end: completed, 4 MB",
     "end: completed, 4 MB, signed",
     "end: completed, 20 MB",
+    "content, 4 MB",
     "upkeep",
-    "idle, a second",
+    IDLE,
 )
 ENDS: Final[dict[str, tuple[int, bool, bool]]] = {
     "end: failed, released": (0, True, False),
@@ -76,8 +78,19 @@ class Costs:
     counted: dict[str, Figures] = field(default_factory=dict)
 
     def median(self, step: str, name: str) -> float:
-        """Over the rounds."""
-        return statistics.median(each.get(name, 0.0) for each in self.samples[step])
+        """Over the rounds; of CPU what is above that of the idle processes in the same time."""
+        return statistics.median(self.net(step, each, name) for each in self.samples[step])
+
+    def net(self, step: str, sample: Figures, name: str) -> float:
+        """One sample, see `median`."""
+        if step == IDLE or name not in PARTS:
+            return sample.get(name, 0.0)
+        idle = statistics.median(each.get(name, 0.0) for each in self.samples[IDLE])
+        return max(0.0, sample.get(name, 0.0) - idle * sample.get("seconds", 0.0))
+
+    def in_all(self, step: str) -> list[float]:
+        """CPU of all parts, in milliseconds, from the least to the most."""
+        return sorted(sum(self.net(step, each, part) for part in PARTS) * 1000 for each in self.samples[step])
 
 
 @dataclass
@@ -97,11 +110,11 @@ class Rig:
         log, look = self.fleet.log, self.fleet.look
         sums, counted_before = look.sums(), count()
         before = self.fleet.counters()
-        logged, before_count = log.stat().st_size, count()
+        logged, before_count, began = log.stat().st_size, count(), time.monotonic()
         yield
         after, done = self.fleet.counters(), count() - before_count
         figures = {key: (after[key] - before.get(key, 0.0)) / done for key in after}
-        figures["count"] = done
+        figures |= {"count": done, "seconds": (time.monotonic() - began) / done}
         if name in self.costs.counted:
             return
         if not self.counting:
@@ -154,7 +167,8 @@ async def _ask(
     async def client(session: aiohttp.ClientSession) -> None:
         for path in left:
             async with session.request(method, url + path, json=body) as answer:
-                answers.append(await answer.json())
+                is_json = answer.content_type == "application/json"
+                answers.append(await answer.json() if is_json else len(await answer.read()))
                 if answer.status != 200:
                     raise RuntimeError(f"{method} {path}: {answers[-1]}")
 
@@ -210,7 +224,7 @@ def _reads(rig: Rig) -> None:
 
 def _idle(rig: Rig) -> None:
     began = time.monotonic()
-    with rig.step("idle, a second", lambda: time.monotonic() - began):
+    with rig.step(IDLE, lambda: time.monotonic() - began):
         time.sleep(_POLLED_SECONDS)
 
 
@@ -232,6 +246,16 @@ def _life(rig: Rig, end: str) -> None:
         with rig.step(step, lambda: rig.total("polls")):
             time.sleep(_POLLED_SECONDS)
     _end(rig, end, failed=failed)
+    if end == "end: completed, 4 MB":
+        _contents(rig)
+
+
+def _contents(rig: Rig) -> None:
+    """The file, through the API process."""
+    ids = [each["id"] for each in rig.ask("GET", ["/videos?limit=100"], 1)[0]["data"]]
+    fetched = 0
+    with rig.step("content, 4 MB", lambda: float(fetched)):
+        fetched = len(rig.ask("GET", [f"/videos/{each}/content" for each in ids[: rig.videos]], 16))
 
 
 def _end(rig: Rig, end: str, *, failed: bool) -> None:
@@ -256,15 +280,12 @@ def table(costs: Costs) -> str:
     for step in STEPS:
         if step in costs.samples:
             cells = [f"{costs.median(step, part) * 1000:.3f}" for part in PARTS]
-            cells += [*_in_all(costs.samples[step]), f"{costs.median(step, 'wal_bytes') / 1000:.2f}"]
+            sums = costs.in_all(step)
+            cells += [f"{statistics.median(sums):.3f}", f"{sums[0]:.2f}-{sums[-1]:.2f}"]
+            cells += [f"{costs.median(step, 'wal_bytes') / 1000:.2f}"]
             cells += _counted(costs.counted.get(step, {}))
             lines.append(f"{step:30}" + "".join(f"{cell:>13}" for cell in cells))
     return "\n".join(lines)
-
-
-def _in_all(samples: Sequence[Figures]) -> list[str]:
-    sums = sorted(sum(each.get(part, 0.0) for part in PARTS) * 1000 for each in samples)
-    return [f"{statistics.median(sums):.3f}", f"{sums[0]:.2f}-{sums[-1]:.2f}"]
 
 
 def _counted(figures: Figures) -> list[str]:

@@ -19,7 +19,7 @@ SERVICE: Final = Service(60.0, 0.5)
 WORKER_POLL: Final = 0.25
 """Seconds after which the bundled worker says to ask again."""
 UTILIZATIONS: Final = (0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97)
-VIDEOS: Final = 60_000
+VIDEOS: Final = 20_000
 
 _WIDTH: Final = 1000
 _HEIGHT: Final = 440
