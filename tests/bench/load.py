@@ -1,6 +1,7 @@
 """Load from one core: wrk where it is installed, else a loop of our own (which then is the slower side)."""
 
 import asyncio
+import itertools
 import json
 import shutil
 import subprocess
@@ -16,9 +17,19 @@ from tests.bench.upstream import SECONDS, SIZE, pinned
 
 _SCRIPT: Final = """
 wrk.method = "{method}"
-wrk.headers["Authorization"] = "Bearer {key}"
 wrk.headers["Content-Type"] = "application/json"
 wrk.body = {body}
+local keys, requests, turn = {{{keys}}}, {{}}, 0
+init = function()
+  for place, key in ipairs(keys) do
+    wrk.headers["Authorization"] = "Bearer " .. key
+    requests[place] = wrk.format()
+  end
+end
+request = function()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
 done = function(summary, latency, requests)
   local e = summary.errors
   io.write(string.format('\\nRESULT {{"requests": %d, "seconds": %f, "bytes": %d, "failed": %d, "p50": %f, "p99": %f}}\\n',
@@ -85,7 +96,8 @@ def run(system: System, load: Load, folder: Path, core: str) -> Result:
 def _wrk(system: System, load: Load, folder: Path, core: str) -> dict[str, Any]:
     body = "nil" if load.body is None else f"'{json.dumps(load.body)}'"
     script = folder / "load.lua"
-    script.write_text(_SCRIPT.format(method=load.method, key=system.key, body=body))
+    keys = ", ".join(f'"{key}"' for key in system.keys)
+    script.write_text(_SCRIPT.format(method=load.method, keys=keys, body=body))
     command = [
         *pinned(core),
         "wrk",
@@ -96,8 +108,10 @@ def _wrk(system: System, load: Load, folder: Path, core: str) -> dict[str, Any]:
         "60s",
     ]
     command += ["-s", str(script), f"{system.base_url}{load.path}"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found: dict[str, Any] = json.loads(out.split("RESULT ", 1)[1].splitlines()[0])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or "RESULT " not in done.stdout:
+        raise RuntimeError(f"wrk: {done.stdout[-500:]} {done.stderr[-500:]}")
+    found: dict[str, Any] = json.loads(done.stdout.split("RESULT ", 1)[1].splitlines()[0])
     return found
 
 
@@ -105,12 +119,12 @@ async def _loop(system: System, load: Load) -> dict[str, Any]:
     taken: list[float] = []
     count = {"bytes": 0, "failed": 0}
     started = time.perf_counter()
-    headers = {"Authorization": f"Bearer {system.key}"}
+    keys = itertools.cycle(system.keys)
 
     async def client(session: aiohttp.ClientSession) -> None:
         while time.perf_counter() < started + load.seconds:
             began = time.perf_counter()
-            url = f"{system.base_url}{load.path}"
+            url, headers = f"{system.base_url}{load.path}", {"Authorization": f"Bearer {next(keys)}"}
             async with session.request(load.method, url, json=load.body, headers=headers) as answer:
                 async for chunk in answer.content.iter_any():
                     count["bytes"] += len(chunk)

@@ -99,7 +99,7 @@ def _measured(scale: Scale, system: Polling, port: int) -> Figures:
     _until(lambda: _live(system) >= scale.videos, 300)
     time.sleep(2 * scale.fair_seconds)  # until every video has its rhythm
     began, cpu, main_cpu = time.time(), system.cpu_seconds(), _main_cpu(system)
-    ends = _control(port, f"end?each={scale.ended_each}&seconds={scale.window}")
+    ends = control(port, f"end?each={scale.ended_each}&seconds={scale.window}")
     peak = peak_main = 0.0
     while time.time() < began + scale.window:
         peak = max(peak, sum(each.memory_full_info().pss for each in system.tree()) / 1e6)
@@ -110,12 +110,12 @@ def _measured(scale: Scale, system: Polling, port: int) -> Figures:
         "cores": (system.cpu_seconds() - cpu) / seconds,
         "cores_main": (_main_cpu(system) - main_cpu) / seconds,
         "pss_mb": peak,
-        "upstream_late_s": _control(port, "late"),
+        "upstream_late_s": control(port, "late"),
         "load": os.getloadavg()[0],
         "rss_main_mb": peak_main,
     }
     time.sleep(3 * scale.fair_seconds + 5)
-    polls = _control(port, "polls")
+    polls = control(port, "polls")
     return figures | _polls(scale, polls, int(began) + 1, int(began + seconds)) | _lags(scale, system, ends)
 
 
@@ -169,7 +169,8 @@ def _until(check: Any, seconds: float) -> None:
         time.sleep(0.5)
 
 
-def _control(port: int, what: str) -> Any:
+def control(port: int, what: str) -> Any:
+    """Ask the upstreams something; see `tests.bench.polling_upstream`."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/control/{what}", timeout=30) as answer:
         return json.load(answer)
 

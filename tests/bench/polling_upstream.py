@@ -1,17 +1,24 @@
-"""Many upstreams whose videos take long: `python -m tests.bench.polling_upstream PORT`.
+"""Many upstreams whose videos take long: `python -m tests.bench.polling_upstream PORT [POLL_AFTER_MS]`.
 
-Paths are /u{n}/v1/videos...; every upstream counts the polls of each second. A video never ends by itself:
-`GET /control/end?each=30&seconds=60` lets so many of every upstream end at moments spread over the next seconds,
-and answers which and when (milliseconds since the epoch). `GET /control/polls` answers the counts,
-`GET /control/late` how long this process itself stood still at the longest since then, in seconds.
+Paths are /u{n}/v1/videos...; every upstream counts the polls of each second. A video never ends by itself, unless
+`set` gave it a service time. What the bench asks, each by GET /control/...:
+
+end?each=30&seconds=60  lets so many of every upstream end (`&failed=1`: badly) at
+                        moments spread over the next seconds; answers which and when (milliseconds since the epoch)
+set?poll_after_ms=2000  when to ask again, from now on; also `moving=1` (every poll shows more progress), `bytes=4000000`
+                        (how long a file is) and `mean=2&sigma=0.5&seed=7` (videos made from now on take so long)
+polls, totals, ends     polls by upstream and second; how many were created, polled and fetched; when each video ends
+late                    how long this process itself stood still at the longest since the last `end`, in seconds
 """
 
 import asyncio
 import json
+import os
 import random
 import sys
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +26,7 @@ from urllib.parse import parse_qs, urlsplit
 import uvloop
 
 from providers.testing_media import mp4
+from tests.bench.service import Service
 from tests.bench.upstream import SECONDS, SIZE
 
 ANSWER_SECONDS: Final = 0.1
@@ -26,54 +34,107 @@ ANSWER_SECONDS: Final = 0.1
 
 _TICK_SECONDS: Final = 0.02
 _CLIP: Final = mp4(720, 1280, Fraction(SECONDS))
+_ENDLESS: Final = float("inf")
 
 
 class Upstreams:
     """What all connections share."""
 
     def __init__(self, poll_after_ms: int | None) -> None:
-        self.poll_after = "" if poll_after_ms is None else f"openai-poll-after-ms: {poll_after_ms}\r\n"
+        self._poll_after = poll_after_ms
+        self._moving = False
+        self._clip = _CLIP
+        self._services: Iterator[float] | None = None
         self._ends: dict[str, float] = {}
+        self._failed: set[str] = set()
+        self._progress: Counter[str] = Counter()
         self._polls: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self._totals: Counter[str] = Counter()
         self.late: list[float] = []
+
+    @property
+    def poll_after(self) -> str:
+        """The header that says when to ask again."""
+        return "" if self._poll_after is None else f"openai-poll-after-ms: {self._poll_after}\r\n"
 
     def create(self, upstream: str) -> bytes:
         """Take a video."""
         video_id = f"{upstream}-{len(self._ends)}"
-        self._ends[video_id] = float("inf")
+        self._ends[video_id] = time.time() + next(self._services) if self._services else _ENDLESS
+        self._totals["created"] += 1
         return self._shown(video_id, "queued")
 
     def poll(self, upstream: str, video_id: str) -> bytes:
         """Say how a video is doing."""
         now = time.time()
         self._polls[upstream][int(now)] += 1
-        return self._shown(video_id, "completed" if self._ends[video_id] <= now else "in_progress")
+        self._totals["polls"] += 1
+        if self._moving:
+            self._progress[video_id] += 1
+        if self._ends[video_id] > now:
+            return self._shown(video_id, "in_progress")
+        return self._shown(video_id, "failed" if video_id in self._failed else "completed")
+
+    def content(self) -> bytes:
+        """The file of every video."""
+        self._totals["fetched"] += 1
+        return self._clip
 
     def control(self, what: str, asked: dict[str, list[str]]) -> bytes:
         """What the bench asks."""
         if what == "polls":
             return json.dumps(self._polls).encode()
+        if what == "totals":
+            return json.dumps(self._totals).encode()
+        if what == "ends":
+            return json.dumps({name: end for name, end in self._ends.items() if end < _ENDLESS}).encode()
         if what == "late":
             return json.dumps(max(self.late, default=0.0)).encode()
+        if what == "set":
+            self._set({name: values[0] for name, values in asked.items()})
+            return b"{}"
         self.late.clear()
-        each, seconds = int(asked["each"][0]), float(asked["seconds"][0])
+        ends = self._end(int(asked["each"][0]), float(asked["seconds"][0]))
+        if "failed" in asked:
+            self._failed |= ends.keys()
+        return json.dumps({video_id: int(end * 1000) for video_id, end in ends.items()}).encode()
+
+    def _set(self, asked: dict[str, str]) -> None:
+        if "poll_after_ms" in asked:
+            self._poll_after = int(asked["poll_after_ms"])
+        if "moving" in asked:
+            self._moving = asked["moving"] == "1"
+        if "bytes" in asked:
+            self._clip = _padded(int(asked["bytes"]))
+        if "mean" in asked:
+            self._services = Service(float(asked["mean"]), float(asked["sigma"])).times(int(asked["seed"]))
+
+    def _end(self, each: int, seconds: float) -> dict[str, float]:
         live = defaultdict(list)
         for video_id, end in self._ends.items():
-            if end == float("inf"):
+            if end == _ENDLESS:
                 live[video_id.split("-")[0]].append(video_id)
         now = time.time()
         ends = {
             video_id: now + random.uniform(0, seconds)
             for ids in live.values()
-            for video_id in random.sample(ids, each)
+            for video_id in random.sample(ids, min(each, len(ids)))
         }
         self._ends |= ends
-        return json.dumps({video_id: int(end * 1000) for video_id, end in ends.items()}).encode()
+        return ends
 
-    @staticmethod
-    def _shown(video_id: str, status: str) -> bytes:
+    def _shown(self, video_id: str, status: str) -> bytes:
         shown: dict[str, Any] = {"id": video_id, "object": "video", "model": "fast-1", "status": status}
-        return json.dumps({**shown, "progress": 1, "size": SIZE, "seconds": str(SECONDS)}).encode()
+        progress = 100 if status == "completed" else 1 + self._progress[video_id] % 99
+        if status == "failed":
+            shown["error"] = {"code": "moderation_blocked", "message": "No."}
+        return json.dumps({**shown, "progress": progress, "size": SIZE, "seconds": str(SECONDS)}).encode()
+
+
+def _padded(length: int) -> bytes:
+    """The clip with a box of noise behind it: a real video does not compress."""
+    noise = os.urandom(max(0, length - len(_CLIP) - 8))
+    return _CLIP + (len(noise) + 8).to_bytes(4, "big") + b"free" + noise
 
 
 class _Connection(asyncio.Protocol):
@@ -108,7 +169,7 @@ class _Connection(asyncio.Protocol):
         if method == "POST":
             return "application/json", self._upstreams.create(path[0])
         if path[-1] == "content":
-            return "video/mp4", _CLIP
+            return "video/mp4", self._upstreams.content()
         return "application/json", self._upstreams.poll(path[0], path[-1])
 
     def _send(self, kind: str, body: bytes) -> None:

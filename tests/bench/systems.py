@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import psutil
 
@@ -21,6 +21,19 @@ LITELLM_VERSION: Final = "litellm[proxy]==1.106.2"
 MASTER_KEY: Final = "sk-bench-0123456789abcdef"
 PARKED: Final = "bench/parked"
 """A model whose upstream takes one video and never ends it: every other job waits, so a create is only a create."""
+PLAN: Final = """
+[[plans]]
+id = "bench"
+models = ["bench/*"]
+max_seconds = "60"
+max_short_edge = 2160
+concurrent_videos = 100000
+requests_per_minute = 1000000
+queue = "fast"
+fast_videos_per_month = 1000000
+retention_days = 30
+"""
+"""A plan that limits everything, far above what the bench does."""
 
 
 def model_of(clip: str) -> str:
@@ -47,6 +60,11 @@ class System(ABC):
     @abstractmethod
     def pid(self) -> int:
         """The first process of its tree."""
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The keys that its load takes in turn."""
+        return (self.key,)
 
     def tree(self) -> list[psutil.Process]:
         """Its processes."""
@@ -125,37 +143,13 @@ class Paying(Onereel):
         """Start and, on the first start, make the customer's terms."""
         first, took = not self.key, super().start()
         if first:
-            self._set_terms()
+            set_terms(self.server)
         return took
-
-    def _set_terms(self) -> None:
-        call, project = self.server.call, self.server.project_id()
-        key = call("GET", f"/v1/organization/projects/{project}/api_keys")["data"][0]["id"]
-        call("POST", "/v1/organizations/org_default", {"plan": "bench", "billing_mode": "prepaid"})
-        call("POST", "/v1/billing/credits", {"amount_usd": "900000", "reason": "bench"})
-        gift = {"amount_usd": "100", "reason": "bench", "expires_at": int(time.time()) + 86_400}
-        call("POST", "/v1/billing/credits", gift)
-        scopes = {"organization": None, "project": project, "key": key, "user": "bench"}
-        for scope, scope_id in scopes.items():
-            named = {} if scope_id is None else {"scope_id": scope_id}
-            call("POST", "/v1/billing/budgets", {"scope": scope, "amount_usd": "800000", **named})
-        time.sleep(1.2)  # terms are believed for a second
 
     @staticmethod
     def plans() -> str:
-        """A plan that limits everything, far above what the bench does."""
-        return """
-[[plans]]
-id = "bench"
-models = ["bench/*"]
-max_seconds = "60"
-max_short_edge = 2160
-concurrent_videos = 100000
-requests_per_minute = 1000000
-queue = "fast"
-fast_videos_per_month = 1000000
-retention_days = 30
-"""
+        """The plan of `set_terms`."""
+        return PLAN
 
 
 class LiteLLM(System):
@@ -246,6 +240,25 @@ class Nginx(System):
             self._process.terminate()
             self._process.wait()
             self._process = None
+
+
+def set_terms(server: Server, organization: str = "org_default", project: str | None = None) -> None:
+    """Give an organization (its first project named) prepaid credit with a lot that ends, the plan, and four budgets."""
+    scoped = project or server.project_id()
+
+    def call(method: str, path: str, body: Any = None) -> Any:
+        return server.call(method, path, body, project=project)
+
+    key = call("GET", f"/v1/organization/projects/{scoped}/api_keys")["data"][0]["id"]
+    server.call("POST", f"/v1/organizations/{organization}", {"plan": "bench", "billing_mode": "prepaid"})
+    call("POST", "/v1/billing/credits", {"amount_usd": "900000", "reason": "bench"})
+    gift = {"amount_usd": "100", "reason": "bench", "expires_at": int(time.time()) + 86_400}
+    call("POST", "/v1/billing/credits", gift)
+    scopes = {"organization": None, "project": scoped, "key": key, "user": "bench"}
+    for scope, scope_id in scopes.items():
+        named = {} if scope_id is None else {"scope_id": scope_id}
+        call("POST", "/v1/billing/budgets", {"scope": scope, "amount_usd": "800000", **named})
+    time.sleep(1.2)  # terms are believed for a second
 
 
 def install_litellm() -> None:
