@@ -91,8 +91,8 @@ def create_app(
 ) -> Litestar:
     """Build the application; what runs beside the requests starts and ends with its lifespan.
 
-    `milestone` is called where a crash matters (see `gateway.jobs.context`); `resolve` finds the servers of a fleet;
-    `group` is what the processes of one `serve` have in common.
+    `milestone` is called where a crash matters (see `gateway.jobs.context`); `resolve` finds the addresses
+    of strangers' URLs and of the servers of a fleet; `group` is what the processes of one `serve` have in common.
     """
     configure_logging(settings.log_format, settings.log_level)
     process = _build(settings, clock or Clock(), milestone or no_milestone, resolve=resolve, group=group)
@@ -145,7 +145,9 @@ def _build(
     bus = RedisBus(settings.redis_url, settings.redis_prefix, hints, metrics) if settings.redis_url else None
     presence = Presence(db, settings.roles, VERSION, metrics)
     tracing = open_tracing(settings.tracing, metrics.spans)
-    door = HttpDoor(allowed_private_hosts=settings.security.allowed_private_hosts, traceparent=carried)
+    door = HttpDoor(
+        allowed_private_hosts=settings.security.allowed_private_hosts, resolver=resolve, traceparent=carried
+    )
     secrets = open_secret_box(settings)
     health = Health(db, clock, settings.routing, metrics)
     watch = UpstreamWatch(db, secrets, catalogue, health, hints)

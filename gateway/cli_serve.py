@@ -10,7 +10,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from pydantic import SecretStr
@@ -19,6 +21,7 @@ from gateway.app import create_app
 from gateway.cli_terminal import CommandError, say
 from gateway.crypto import open_secret_box
 from gateway.group import Group
+from gateway.http.connection import Connection
 from gateway.local_worker import Place, wanted
 from gateway.lock import DataLock, RunningServer, running_server
 from gateway.logs import configure_logging
@@ -194,7 +197,9 @@ def _run(
     config = uvicorn.Config(
         app,
         loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
+        http=cast(
+            "type[asyncio.Protocol]", partial(Connection, header_seconds=settings.limits.header_seconds)
+        ),
         ws="none",
         lifespan="on",
         access_log=False,

@@ -2,7 +2,7 @@
 
 ApiError
   BadRequest (400)  Unauthorized (401)  Forbidden (403)  NotFound (404)
-  PayloadTooLarge (413)  RateLimited (429)  QuotaExceeded (429)  Unavailable (503)
+  RequestTimeout (408)  PayloadTooLarge (413)  RateLimited (429)  QuotaExceeded (429)  Unavailable (503)
 """
 
 from collections.abc import Mapping
@@ -78,6 +78,17 @@ class NotFound(ApiError):
     type = "invalid_request_error"
     default_code = "not_found"
     should_retry = False
+
+
+class RequestTimeout(ApiError):
+    """The request did not come to an end in time; the connection is closed."""
+
+    status = 408
+    type = "invalid_request_error"
+    default_code = "request_timeout"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Connection": "close"})
 
 
 class PayloadTooLarge(ApiError):

@@ -158,7 +158,8 @@ class Tracing(_Section):
 
 
 class Limits(_Section):
-    """Bounds on requests. Bytes, pixels and seconds by name."""
+    """Bounds on requests. Bytes, pixels and seconds by name. The head of a request must come within `header_seconds`; of its
+    body something must come every `body_seconds`, and after as long a time 1 KiB a second."""
 
     json_bytes: int = 30 * 1024 * 1024
     image_bytes: int = 25 * 1024 * 1024
@@ -168,6 +169,8 @@ class Limits(_Section):
     video_seconds: int = 600
     form_fields: int = 256
     bracket_depth: int = 5
+    header_seconds: float = Field(default=30, gt=0)
+    body_seconds: float = Field(default=60, gt=0)
     reads_per_minute: int | None = 6000  # of one key that has a create limit
 
 

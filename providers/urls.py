@@ -5,7 +5,7 @@ Everything here fails closed: an address that is not surely public is private.
 
 import re
 from collections.abc import Collection
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -20,6 +20,14 @@ _NEVER: Final = (
     IPv6Network("2001:db8::/32"),
     IPv6Network("3fff::/20"),
 )
+_NEVER_V4: Final = (
+    IPv4Network("168.63.129.16/32"),  # Azure's own host, in every virtual network there
+    IPv4Network(
+        "192.0.0.0/24"
+    ),  # protocol assignments, Oracle's metadata among them; old Pythons call most global
+    IPv4Network("192.88.99.0/24"),  # relays of 6to4
+)
+_PRIVATE_NAMES: Final = ("localhost", "local", "localdomain", "internal", "intranet", "home.arpa")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
@@ -76,7 +84,9 @@ def is_public_address(address: str) -> bool:
 
 
 def _public_v4(ip: IPv4Address) -> bool:
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved)
+    if ip.is_multicast or ip.is_reserved or any(ip in network for network in _NEVER_V4):
+        return False
+    return ip.is_global
 
 
 def _public_v6(ip: IPv6Address) -> bool:
@@ -118,8 +128,8 @@ def _check_host(host: str) -> None:
         raise UnsafeUrl("the URL writes an IP address in an unusual form; use four decimal numbers")
     if not all(_LABEL.fullmatch(label) for label in labels):
         raise UnsafeUrl("the URL's host is not a DNS name (write an international name as xn--...)")
-    if labels[-1].lower() == "localhost":
-        raise UnsafeUrl("the URL points to a private or reserved address")
+    if len(labels) == 1 or f".{host.lower()}".endswith(tuple(f".{name}" for name in _PRIVATE_NAMES)):
+        raise UnsafeUrl("the URL names a host of a private network")
 
 
 def _is_dotted_quad(host: str) -> bool:

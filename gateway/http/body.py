@@ -1,5 +1,6 @@
 """The body of any POST, JSON or multipart/form-data alike, as one nested object with a canonical hash."""
 
+import asyncio
 import hashlib
 import json
 import math
@@ -16,7 +17,7 @@ from litestar import Request
 from litestar.exceptions import HTTPException
 from multipart import parse_options_header
 
-from gateway.errors import BadRequest, PayloadTooLarge
+from gateway.errors import BadRequest, PayloadTooLarge, RequestTimeout
 from gateway.http.brackets import nest
 from gateway.http.multipart import FormLimits, FormReader, UploadedFile
 from gateway.settings import Limits
@@ -26,6 +27,7 @@ __all__ = ["Body", "ClientGone", "UploadedFile", "read_body", "read_raw"]
 _JSON_DEPTH: Final = 32
 _JSON_COMMAS: Final = 200_000  # bounds the time that checking the values can take
 _MAX_FILES: Final = 10
+_BYTES_PER_SECOND: Final = 1024
 _ACCEPTED: Final = "Send application/json or multipart/form-data."
 _POSITION: Final = re.compile(r"\(byte (\d+)\)")
 _BOUNDARY: Final = re.compile(r"[ -~]{1,200}")
@@ -71,12 +73,11 @@ async def read_body(
     _check_encoding(request)
     if media_type == "multipart/form-data":
         form = FormLimits(file_bytes or limits.file_bytes, limits.json_bytes, max_files, limits.form_fields)
-        async with _form(
-            request, options.get("boundary", ""), form, upload_dir, limits.bracket_depth
-        ) as fields:
+        depth, seconds, boundary = limits.bracket_depth, limits.body_seconds, options.get("boundary", "")
+        async with _form(request, boundary, form, upload_dir, depth=depth, seconds=seconds) as fields:
             yield Body(fields)
         return
-    raw = await read_raw(request, limits.json_bytes)
+    raw = await read_raw(request, limits.json_bytes, limits.body_seconds)
     if media_type == "" and raw:
         raise _unsupported("The body has no Content-Type.")
     if media_type not in ("", "application/json") and not media_type.endswith("+json"):
@@ -91,6 +92,8 @@ def decode_json(raw: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(raw)
         _check_json(value)
+        if raw.count(b":") != _colons(value) or b"\\u003" in raw:
+            json.loads(raw, object_pairs_hook=_refuse_twice)
     except RecursionError as error:
         raise _too_deep() from error
     except UnicodeDecodeError as error:
@@ -104,7 +107,13 @@ def decode_json(raw: bytes) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _form(
-    request: Request[Any, Any, Any], boundary: str, form: FormLimits, upload_dir: Path, depth: int
+    request: Request[Any, Any, Any],
+    boundary: str,
+    form: FormLimits,
+    upload_dir: Path,
+    *,
+    depth: int,
+    seconds: float,
 ) -> AsyncIterator[dict[str, Any]]:
     if not _BOUNDARY.fullmatch(boundary):
         raise BadRequest(
@@ -114,7 +123,7 @@ async def _form(
     total = form.text_bytes + form.files * form.file_bytes
     reader = FormReader(boundary, upload_dir, form)
     try:
-        await reader.read(_chunks(request, total))
+        await reader.read(_chunks(request, total, seconds))
         fields = nest(reader.items, max_depth=depth)
         _check_json(fields)
         yield fields
@@ -122,19 +131,27 @@ async def _form(
         reader.discard()
 
 
-async def read_raw(request: Request[Any, Any, Any], limit: int) -> bytes:
-    """Read the body as it came. PayloadTooLarge beyond `limit` bytes."""
-    return b"".join([chunk async for chunk in _chunks(request, limit)])
+async def read_raw(request: Request[Any, Any, Any], limit: int, seconds: float = 60) -> bytes:
+    """Read the body as it came. PayloadTooLarge beyond `limit` bytes; `seconds` as `Limits.body_seconds`."""
+    return b"".join([chunk async for chunk in _chunks(request, limit, seconds)])
 
 
-async def _chunks(request: Request[Any, Any, Any], limit: int) -> AsyncIterator[bytes]:
-    """Yield at most `limit` bytes of raw body: the announced length is checked before anything is read."""
+async def _chunks(request: Request[Any, Any, Any], limit: int, seconds: float) -> AsyncIterator[bytes]:
+    """Yield at most `limit` bytes of raw body: the announced length is checked before anything is read.
+
+    RequestTimeout after a pause of `seconds`, and where after such a time fewer than `_BYTES_PER_SECOND` came.
+    """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
-    seen, more = 0, True
+    seen, more, now = 0, True, asyncio.get_running_loop().time
+    began = now()
     while more:
-        event = cast("dict[str, Any]", await request.receive())
+        try:
+            async with asyncio.timeout_at(min(now(), began + seen / _BYTES_PER_SECOND) + seconds):
+                event = cast("dict[str, Any]", await request.receive())
+        except TimeoutError:
+            raise RequestTimeout("The request's body came too slowly, or not to its end.") from None
         if event["type"] == "http.disconnect":
             raise ClientGone
         chunk: bytes = event.get("body", b"")
@@ -171,6 +188,27 @@ def _check_json(value: Any, depth: int = 0, param: str | None = None) -> None:
     elif isinstance(value, list):
         for child in value:
             _check_json(child, depth + 1, param)
+
+
+def _colons(value: Any) -> int:
+    """Count the colons that it takes to write a value: one for each name, and those in its texts. An object that says
+    something twice was written with more."""
+    if isinstance(value, str):
+        return value.count(":")
+    if isinstance(value, dict):
+        return sum(1 + name.count(":") + _colons(each) for name, each in value.items())
+    return sum(map(_colons, value)) if isinstance(value, list) else 0
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
+    """BadRequest for what an object says twice: which of them counts is not for us to guess."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise BadRequest(
+                f"The field '{name[:200]}' is there twice.", param=name[:200], code="duplicate_field"
+            )
+        seen.add(name)
 
 
 def _json_message(raw: bytes, reason: str) -> str:

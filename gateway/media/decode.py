@@ -21,6 +21,9 @@ _CONTAINERS: Final = {"video/mp4": "mov", "video/quicktime": "mov", "video/webm"
 _CODECS: Final = frozenset({"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "prores"})
 _IMAGE_FORMATS: Final = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 _MAX_FPS: Final = 240
+_MAX_SCANS: Final = (
+    200  # of a progressive JPEG, which has ten as a rule; each costs as much as the whole picture
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ def _probe_image(path: Path, media_type: str, bounds: Bounds) -> MediaFacts:
         with Image.open(path, formats=[_IMAGE_FORMATS[media_type]]) as image:
             width, height = image.size
             _check_pixels(width, height, bounds)
+            _check_scans(path, media_type)
             image.load()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise MediaError(f"the file begins as {media_type} but cannot be decoded") from error
@@ -73,6 +77,11 @@ def _check_pixels(width: int, height: int, bounds: Bounds) -> None:
         raise MediaError("the picture has no pixels")
     if width * height > bounds.pixels:
         raise MediaError(f"{width}x{height} are more than the {bounds.pixels} pixels allowed")
+
+
+def _check_scans(path: Path, media_type: str) -> None:
+    if media_type == "image/jpeg" and path.read_bytes().count(b"\xff\xda") > _MAX_SCANS:
+        raise MediaError(f"the picture has more than {_MAX_SCANS} scans")
 
 
 @contextmanager

@@ -93,6 +93,11 @@ async def test_json(server):
     }
 
 
+async def test_colons_are_no_names(server):
+    text = b'{"a:b":":::","c":{"d":"\\u003a"},"e":["::",{"f":1},{"f":2}]}'
+    assert await server.fields(text, JSON) == json.loads(text)
+
+
 @pytest.mark.parametrize("headers", [{}, JSON, {"content-type": "application/problem+json; charset=utf-8"}])
 async def test_an_empty_body_is_an_empty_object(server, headers):
     assert await server.fields(b"", headers) == {}
@@ -174,6 +179,8 @@ async def test_hash_covers_files_not_their_names(server):
         (b'{"a":"\xff"}', "invalid_json", "UTF-8"),
         (b'{"a":"\\ud800"}', "invalid_json", "JSON"),
         (b'{"a":"x\\u0000y"}', "invalid_value", "NUL"),
+        (b'{"a":1,"a":2}', "duplicate_field", "twice"),
+        (b'{"a":"\\u003a","b":[{"\\u0061":1,"a":2}]}', "duplicate_field", "twice"),
         (b'{"a":' * 40 + b"1" + b"}" * 40, "too_deep", "32"),
         (b"[" * 3000, "too_deep", "32"),
         (b"\xef\xbb\xbf{}", "invalid_json", "byte 0"),
