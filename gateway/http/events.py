@@ -1,5 +1,6 @@
 """/v1/videos/{id}/events: a video's changes as server-sent events, until it ends."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from litestar.di import NamedDependency
 from litestar.response import Stream
 
 from gateway.clock import Clock
+from gateway.db_group import DatabaseAway
 from gateway.errors import NotFound, Unauthorized, Unavailable
 from gateway.events import Hints
 from gateway.http.auth import bearer_token, requires
@@ -20,6 +22,7 @@ from gateway.principal import Principal, Scope
 from gateway.videos.service import VideoService
 
 COMMENT_SECONDS: Final = 15.0
+RETRY_SECONDS: Final = 1.0
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _ENDED: Final = {"completed": "video.completed", "failed": "video.failed"}
 
@@ -90,6 +93,10 @@ class _Feed:
                         version, video = await self.videos.retrieve_versioned(self.principal, self.video_id)
                     except NotFound:
                         return
+                    except DatabaseAway:  # looked at again at the next turn
+                        watch.wake(news=True)
+                        await asyncio.sleep(RETRY_SECONDS)
+                        continue
                 if version > seen:
                     seen = watch.version = version
                     spoken = self.clock.monotonic()

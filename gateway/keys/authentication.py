@@ -85,6 +85,7 @@ class Authenticator:
         self._known: dict[str, _Answer] = {}
         self._refused: dict[str, _Answer] = {}
         self._projects: dict[str, tuple[_Organization, float]] = {}
+        self._project_reads: dict[str, asyncio.Task[_Organization]] = {}
         self._asked: dict[str, _Future] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -129,17 +130,35 @@ class Authenticator:
         self._known.clear()
         self._refused.clear()
         self._projects.clear()
+        self._project_reads.clear()
 
     async def _organization_of(self, project_id: str) -> _Organization:
-        began = self._clock.monotonic()
         cached = self._projects.get(project_id)
-        if cached is not None and cached[1] > began:
+        if cached is not None and cached[1] > self._clock.monotonic():
             return cached[0]
-        row = await self._db.read(lambda conn: store.project_anywhere(conn, project_id))
+        reading = self._project_reads.get(project_id)
+        if reading is None:
+            reading = asyncio.create_task(self._read_organization(project_id))
+            self._project_reads[project_id] = reading
+        return await asyncio.shield(reading)  # one caller's cancellation is not the others'
+
+    async def _read_organization(self, project_id: str) -> _Organization:
+        """Read it for all who ask meanwhile; what was read before a `forget` is not remembered."""
+        began = self._clock.monotonic()
+        try:
+            row = await self._db.read(lambda conn: store.project_anywhere(conn, project_id))
+        except Exception as error:
+            log.exception("projects_not_read")
+            raise _unreadable() from error
+        finally:
+            latest = self._project_reads.get(project_id) is asyncio.current_task()
+            if latest:
+                del self._project_reads[project_id]
         if row is None:
             raise _no_project(project_id)
         payer = self._terms.of(row)
-        self._projects[project_id] = (payer, began + TRUST_SECONDS)
+        if latest:
+            self._projects[project_id] = (payer, began + TRUST_SECONDS)
         return payer
 
     async def _ask(self, hashed: str) -> _Answer:
@@ -181,9 +200,13 @@ class Authenticator:
 def _refuse(futures: Iterable[_Future], cause: Exception) -> None:
     for future in futures:
         if not future.done():
-            error: ApiError = Unavailable("The API key could not be checked just now; retry in a second.")
+            error: ApiError = _unreadable()
             error.__cause__ = cause
             future.set_exception(error)
+
+
+def _unreadable() -> Unavailable:
+    return Unavailable("The API key could not be checked just now; retry in a second.")
 
 
 def _judge(row: store.AnyRow | None, began: float, now_ms: int, terms: Terms) -> _Answer:

@@ -21,6 +21,7 @@ from tests.chaos.long.outside import Postgres
 from tests.conftest import create_tables
 from tests.gateway.asgi import asgi_client
 from tests.gateway.jobs.bench import Engine, engine, upstream
+from tests.gateway.live import live, settings_for
 from tests.gateway.media_app import HEADERS, media_app, settings_in
 from tests.gateway.test_db import add_slot, count
 from tests.postgres import create_database
@@ -267,3 +268,22 @@ async def ended(made: Engine, video_id: str) -> None:
             with contextlib.suppress(DatabaseAway):
                 await made.finish(video_id, seconds=30)
                 return
+
+
+def test_an_event_stream_outlives_the_database(server: Postgres, tmp_path: Path) -> None:
+    with FakeUpstream(poll_after_ms=100, run_seconds=(4.0, 4.0)) as fake:
+        settings = settings_for(
+            tmp_path,
+            database_url=create_database(server.uri, "streamed"),
+            upstreams=(upstream("acme", fake.base_url),),
+        )
+        with live(settings) as gateway, gateway.client() as client:
+            body = {"prompt": "a cat", "model": "acme/fast"}
+            video = client.post("/v1/videos", json=body).raise_for_status().json()
+            with client.stream("GET", f"/v1/videos/{video['id']}/events", timeout=60) as stream:
+                lines = stream.iter_lines()
+                assert next(lines).startswith("id: ")
+                server.stop("fast")
+                server.start()
+                told = [line for line in lines if line.startswith("event: ")]
+    assert told[-1] == "event: video.completed"

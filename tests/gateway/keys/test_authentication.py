@@ -172,6 +172,25 @@ async def test_many_tokens_of_one_moment_cost_one_query(
     assert counting.reads == 2
 
 
+async def test_many_calls_of_the_operator_cost_one_query(
+    db: Database, clock: Clock, settings: Settings, time: FakeTime
+):
+    counting = CountingDatabase(db)
+    service = KeyService(counting, clock, settings)  # type: ignore[arg-type]  # __getattr__ is not seen
+    token = settings.admin_key.get_secret_value() if settings.admin_key else await service.bootstrap()
+    await service.bootstrap()
+    before = counting.reads
+    for turn in (1, 2):
+        await asyncio.gather(*(service.authenticate(str(token)) for _ in range(50)))
+        assert counting.reads == before + turn
+        time.seconds += 1
+    counting.broken = True
+    answers = await asyncio.gather(
+        *(service.authenticate(str(token)) for _ in range(3)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [Unavailable] * 3
+
+
 async def test_a_cancelled_caller_takes_nobody_with_it(keys: KeyService, new_key: NewKey):
     made = await new_key()
     first = asyncio.create_task(keys.authenticate(made["value"]))
