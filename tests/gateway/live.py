@@ -1,18 +1,24 @@
 """A whole gateway on a real socket, in a thread of the test process."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import uvicorn
+from sqlalchemy import make_url
 
 from gateway.app import create_app
 from gateway.clock import Clock
+from gateway.migrate import ensure_schema
 from gateway.settings import Settings
 from providers.sockets import Resolver, system_addresses
 
@@ -38,6 +44,27 @@ def settings_for(data_dir: Path, **changes: Any) -> Settings:
     return Settings(data_dir=data_dir, **{**fixed, **changes})
 
 
+@cache
+def _migrated() -> bytes:
+    """A SQLite file as the first start of a gateway leaves it."""
+    with TemporaryDirectory() as folder, ThreadPoolExecutor(1) as thread:
+        settings = Settings(data_dir=Path(folder))
+        thread.submit(asyncio.run, ensure_schema(settings)).result()
+        return _sqlite_file(settings).read_bytes()
+
+
+def _sqlite_file(settings: Settings) -> Path:
+    return Path(str(make_url(settings.resolved_database_url).database))
+
+
+def migrated(settings: Settings) -> Settings:
+    """The same settings; where their SQLite file is missing it is there now, so that no test migrates it anew."""
+    if settings.resolved_database_url.startswith("sqlite") and not _sqlite_file(settings).exists():
+        _sqlite_file(settings).parent.mkdir(parents=True, exist_ok=True)
+        _sqlite_file(settings).write_bytes(_migrated())
+    return settings
+
+
 @contextmanager
 def live(
     settings: Settings, clock: Clock | None = None, *, resolve: Resolver = system_addresses
@@ -47,7 +74,7 @@ def live(
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)
         config = uvicorn.Config(
-            create_app(settings, clock=clock, resolve=resolve),
+            create_app(migrated(settings), clock=clock, resolve=resolve),
             log_config=None,
             access_log=False,
             lifespan="on",

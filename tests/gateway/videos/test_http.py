@@ -21,6 +21,7 @@ from gateway.http.video_schemas import Quote, Video, VideoList
 from gateway.ids import new_id
 from gateway.settings import Limits, Settings
 from tests.gateway.asgi import asgi_client
+from tests.gateway.live import migrated
 from tests.gateway.media_files import make_image
 from tests.gateway.videos.conftest import ACME
 
@@ -62,7 +63,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         log_level="ERROR",
         limits=Limits(image_pixels=1_000_000, image_bytes=200_000, json_bytes=400_000),
     )
-    app = create_app(settings)
+    app = create_app(migrated(settings))
     async with (
         app.lifespan(),
         asgi_client(app, headers={"authorization": f"Bearer {KEY}"}) as http,

@@ -20,6 +20,7 @@ from gateway.app import create_app
 from gateway.settings import Local, Security, Settings
 from gateway.webhooks.event import EVENT_TYPES, event_body
 from gateway.webhooks.signing import signed_headers
+from tests.gateway.live import migrated
 from tests.gateway.webhooks.receiver import Receiver, receiving, status
 
 ADMIN = "sk-admin-test-key-0123456789"
@@ -39,7 +40,7 @@ class Served:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[str]:
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(create_app(migrated(settings)), log_config=None, lifespan="on"))
     task = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         while not server.started:
