@@ -75,6 +75,8 @@ class Elsewhere:
     def __init__(self, status: int = 302) -> None:
         self.locations: dict[str, str] = {}
         self.asked: list[str] = []
+        self.posted: list[str] = []
+        self.headers: list[dict[str, str]] = []
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -83,10 +85,12 @@ class Elsewhere:
                 self.answer()
 
             def do_POST(self) -> None:
+                server.posted.append(self.path)
                 self.rfile.read(int(self.headers["Content-Length"]))
                 self.answer()
 
             def answer(self) -> None:
+                server.headers.append({name.lower(): value for name, value in self.headers.items()})
                 self.send_response(status)
                 self.send_header("Location", server.locations.get(self.path, "/"))
                 self.send_header("Content-Length", "0")
