@@ -44,12 +44,14 @@ test: install ## the default suite
 slow: install ## the long members of the default suite's families
 	@$(BIN)/python -m pytest -q -n 4 --dist worksteal -m slow tests
 
-check: install ## format, lint, types, import contracts, architecture
+check: install ## format, lint, types, import contracts, architecture, bandit, pip-audit
 	@$(BIN)/ruff format --check $(CHECKED)
 	@$(BIN)/ruff check $(CHECKED)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python -m pytest -q tests/test_architecture.py
+	@$(BIN)/bandit -q -c pyproject.toml -r gateway providers billing local_backend
+	@$(BIN)/python -m tests.security.audit
 
 format: install ## rewrite in the project's format
 	@$(BIN)/ruff format $(CHECKED)
@@ -73,7 +75,7 @@ $(CONFORMANCE)/.installed: requirements/conformance.txt
 cluster: install ## several processes on one PostgreSQL: roles, Redis, an update under load
 	@$(BIN)/python -m pytest -q tests/cluster
 
-security: install ## every operation with every kind of key
+security: install ## keys, URLs, bodies, slow clients, bombs, logs and the API's description against attacks
 	@$(BIN)/python -m pytest -q -n 4 tests/security
 
 chaos-short: install ## kill -9 and friends on both databases, short form

@@ -45,7 +45,7 @@ def become_local(settings: "Settings", module: str, arguments: Sequence[str]) ->
     python = settings.local.python or sys.executable
     if settings.local.python is None and find_spec("torch") is None:
         raise CommandError("This needs the extra 'local': pip install 'onereel[local]'")
-    os.execv(python, [python, "-m", module, *arguments])  # noqa: S606  (no shell is wanted)
+    os.execv(python, [python, "-m", module, *arguments])  # nosec B606 # noqa: S606  (no shell is wanted)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -166,7 +166,8 @@ class LocalWorker:
 
     async def _listening(self, process: asyncio.subprocess.Process) -> bool:
         """Read the line that names the port; False if it does not come."""
-        assert process.stdout is not None  # noqa: S101  (asked for above)
+        if process.stdout is None:
+            raise AssertionError("the worker was started with a pipe")
         stopping = asyncio.create_task(self._stopping.wait())
         line = asyncio.create_task(process.stdout.readline())
         done, _ = await asyncio.wait(

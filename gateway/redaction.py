@@ -60,6 +60,8 @@ _FORMS: Final = (
     _form(r"""(?<=://)[^\s/?#@"']*@""", f"{HIDDEN}@", ("://",)),
     # parameters of a query that sign or authorize
     _form(rf"""([?&;][\w.\-]{{0,40}}(?:{_SIGNING})\w*=)[^&;\s"'<>]+""", rf"\1{HIDDEN}", ("?", "&", ";")),
+    # what pydantic did not like, as it shows it: cut somewhere, so that no quote ends it
+    _form(r"(\binput_value=)(?!\[hidden).*?(?=, input_type=)", rf"\1{HIDDEN}", ("input_value=",)),
     # "api_key": "..." and prompt='...', as JSON and Python write them
     _form(rf"""(\\?["']?\b{_NAME}\\?["']?\s*[:=]\s*)(?:{_QUOTED})""", rf"\1{HIDDEN}", _HINTS),
     _form(

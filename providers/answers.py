@@ -263,7 +263,7 @@ async def video_only(content: Content) -> Content:
     return replace(content, chunks=whole())
 
 
-def clean(message: str, secret: str = "") -> str:
+def clean(message: str, secret: str = "") -> str:  # nosec B107 # without one
     """A message fit to be stored and shown: one bounded line, no markup page, no credential."""
     text = message.strip()
     if text.startswith("<"):

@@ -6,7 +6,8 @@ from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, PayloadTooLarge
+from gateway.http.body import read_raw
 from gateway.videos.callbacks import LONGEST_BODY, PATH, Callbacks
 
 
@@ -40,9 +41,7 @@ def _headers(request: Request[Any, Any, Any]) -> dict[str, str]:
 
 async def _bounded(request: Request[Any, Any, Any]) -> bytes | None:
     """Read the body, None where it is longer than any callback."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            return None
-    return body
+    try:
+        return await read_raw(request, LONGEST_BODY)
+    except PayloadTooLarge:
+        return None

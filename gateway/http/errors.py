@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from gateway.db_group import DatabaseAway, TransactionLost
 from gateway.errors import ApiError, BadRequest, Unavailable, envelope
+from gateway.redaction import HIDDEN, is_secret
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ def _validation_error(
 
 def _database_failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """Our disk is full or the database is away: nothing was changed, and a later try may work."""
-    log.error("database_failed", method=request.scope["method"], path=request.scope["path"], error=str(error))
+    log.error("database_failed", method=request.scope["method"], path=_place(request), error=str(error))
     unavailable = Unavailable(
         "The server cannot store anything right now. Nothing was changed; please try again soon.",
         headers={"Retry-After": "5"},
@@ -111,11 +112,21 @@ def _database_away(request: Request[Any, Any, Any], error: Exception) -> Respons
 
 def _unexpected(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """Log what nobody foresaw; the client learns only the request id."""
-    log.error("request_failed", method=request.scope["method"], path=request.scope["path"], exc_info=error)
+    log.error("request_failed", method=request.scope["method"], path=_place(request), exc_info=error)
     request_id = request.scope.get("state", {}).get("request_id", "")
     message = f"The server had an error while processing your request. Please retry; the request id is {request_id}."
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     return _respond(status, envelope(message, type_="server_error", code="internal_error"), {})
+
+
+def _place(request: Request[Any, Any, Any]) -> str:
+    """The path with its ids, and without what in it is a secret: a callback's token, a link's signature."""
+    values = request.scope.get("path_params", {})
+    path: str = request.scope["path"]
+    for name, value in values.items():
+        if is_secret(name):
+            path = path.replace(str(value), HIDDEN)
+    return path
 
 
 EXCEPTION_HANDLERS: Final[ExceptionHandlersMap] = {

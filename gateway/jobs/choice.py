@@ -53,7 +53,7 @@ def choose(ctx: JobContext, job: Job, request: StoredRequest, pinned: Any | None
     if min(each.since for each in away if each is not None) > ctx.settings.routing.patience_seconds:
         return Choice(away=True)
     soon = min(each.wait for each in away if each is not None)
-    later = random.uniform(*_LOOK_AGAIN_SECONDS)  # noqa: S311  (spread, not secrecy)
+    later = random.uniform(*_LOOK_AGAIN_SECONDS)  # nosec B311 # noqa: S311  (spread, not secrecy)
     return Choice(wait=max(_SOONEST_SECONDS, min(soon, later)))
 
 

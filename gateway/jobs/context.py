@@ -120,10 +120,10 @@ class Job:
 
 def backoff(tries: int, *, base: float = 0.5, longest: float = LONGEST_BACKOFF) -> float:
     """Seconds until the next try: doubling, capped, with a quarter of jitter."""
-    return float(min(longest, base * 2 ** min(tries, 12)) * random.uniform(0.75, 1.0))  # noqa: S311  (spread, not secrecy)
+    return float(min(longest, base * 2 ** min(tries, 12)) * random.uniform(0.75, 1.0))  # nosec B311 # noqa: S311  (spread, not secrecy)
 
 
 def poll_delay(asked: float | None, base: float, elapsed: float) -> float:
     """Seconds until the next poll: what the upstream asked, else slower the longer the job runs; a little more, never less."""
     delay = asked if asked is not None else min(max(base, elapsed * 0.1), LONGEST_POLL)
-    return max(0.05, delay) * random.uniform(1.0, 1.1)  # noqa: S311  (spread, not secrecy)
+    return max(0.05, delay) * random.uniform(1.0, 1.1)  # nosec B311 # noqa: S311  (spread, not secrecy)

@@ -77,7 +77,7 @@ async def _store_in_turn(
         if granted:
             await _store(ctx, job, route, request, finish)
         else:  # it waits as a row: marks must not take the places of jobs that need none
-            await try_later(ctx, job, random.uniform(*_TURN_SECONDS), counted=False)  # noqa: S311  (spread)
+            await try_later(ctx, job, random.uniform(*_TURN_SECONDS), counted=False)  # nosec B311 # noqa: S311  (spread)
 
 
 async def _store(ctx: JobContext, job: Job, route: Route, request: StoredRequest, finish: Finish) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from gateway.crypto import make_file_once
+from gateway.redaction import is_secret
 from gateway.settings import Settings
 
 IDENTITY_FILE: Final = "c2pa.pem"
@@ -74,11 +75,13 @@ class SigningIdentity:
 
 
 def _pem(value: str, name: str) -> str:
-    return value if "-----BEGIN" in value else _read(Path(value), name)
+    """Give what is PEM already, or read it. What is neither may be a key itself, and is not repeated."""
+    return value if "-----BEGIN" in value else _read(Path(value), name, told=not is_secret(name))
 
 
-def _read(path: Path, name: str) -> str:
+def _read(path: Path, name: str, *, told: bool = True) -> str:
     try:
         return path.read_text(encoding="ascii")
     except (OSError, ValueError) as error:
-        raise IdentityError(f"{name}: no PEM file can be read at {path} ({error})") from None
+        where = f"at {path} ({error})" if told else "there, and the value is no PEM itself"
+        raise IdentityError(f"{name}: no PEM file can be read {where}") from None

@@ -67,8 +67,10 @@ def change_endpoint(
 def delete_endpoint(conn: Connection, project_id: str, endpoint_id: str, now: int) -> None:
     """Delete it with its secrets; what still waits for it will not be sent. NotFound."""
     row = endpoint(conn, project_id, endpoint_id)
-    gone = {"deleted_at": now, "secret": b"", "previous_secret": None, "previous_secret_until": None}
-    conn.execute(update(endpoints).where(endpoints.c.id == row.id).values(gone))
+    gone = update(endpoints).values(
+        deleted_at=now, secret=b"", previous_secret=None, previous_secret_until=None
+    )
+    conn.execute(gone.where(endpoints.c.id == row.id))
     conn.execute(
         update(outbox)
         .where(outbox.c.endpoint_id == row.id, outbox.c.state == "pending")

@@ -69,26 +69,30 @@ def canary() -> Iterator[Canary]:
         made.close()
 
 
-class Redirects:
-    """A server at which every path redirects, and what it was asked."""
+class Elsewhere:
+    """A server that redirects every path, or answers 200, and what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 302) -> None:
         self.locations: dict[str, str] = {}
         self.asked: list[str] = []
-        redirects = self
+        self.posted: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                redirects.asked.append(self.path)
-                self.redirect()
+                server.asked.append(self.path)
+                self.answer()
 
             def do_POST(self) -> None:
+                server.posted.append(self.path)
                 self.rfile.read(int(self.headers["Content-Length"]))
-                self.redirect()
+                self.answer()
 
-            def redirect(self) -> None:
-                self.send_response(302)
-                self.send_header("Location", redirects.locations.get(self.path, "/"))
+            def answer(self) -> None:
+                server.headers.append({name.lower(): value for name, value in self.headers.items()})
+                self.send_response(status)
+                self.send_header("Location", server.locations.get(self.path, "/"))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 

@@ -26,7 +26,7 @@ from tests.fakes.demo import configuration, run
 from tests.gateway.live import live, settings_for
 from tests.gateway.videos.conftest import ACME
 from tests.providers.wire import media
-from tests.security.canary import Canary, Names, Redirects, canary
+from tests.security.canary import Canary, Elsewhere, Names, canary
 from tests.security.urls import FIELDS, PRIVATE, SCHEMES, TRICKS, UrlField, documented
 from tests.server import Server
 
@@ -69,7 +69,7 @@ class Site:
     http: httpx.Client
     upstream: FakeUpstream
     listener: Canary
-    redirects: Redirects
+    redirects: Elsewhere
     names: Names
     ids: dict[str, str]
 
@@ -97,7 +97,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    redirects, names = Redirects(), Names(BAD_NAMES | {OPEN: [["127.0.0.1"]]})
+    redirects, names = Elsewhere(), Names(BAD_NAMES | {OPEN: [["127.0.0.1"]]})
     with canary() as listener, FakeUpstream(poll_after_ms=50) as upstream:
         spec = UpstreamSpec(name="acme", base_url=upstream.base_url, models=ACME.models)
         settings = settings_for(

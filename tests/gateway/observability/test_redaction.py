@@ -55,6 +55,8 @@ TEXTS = [
     f"-----BEGIN PRIVATE KEY-----\n{HUNTER}\n-----END PRIVATE KEY-----",
     "AKIAIOSFODNN7EXAMPLE is not known",
     f"ValidationError: input_value={{'prompt': 'a {HUNTER} \\' at dusk', 'n': 3}}",
+    f"extra_forbidden, input_value='a {HUNTER} at du...ething', input_type=str]",
+    f"missing, input_value={{'media': ['{HUNTER}\n...], input_type=dict]",
     f'sent {{"negative_prompt": "no \\"{HUNTER}\\"", "seed": 7}}',
     f"password={HUNTER};host=db",
 ]
