@@ -1,15 +1,20 @@
 """Clients that send little or nothing: no connection is held for ever, and the others are served meanwhile."""
 
+import asyncio
 import contextlib
 import itertools
 import socket
 import time
 from collections.abc import Iterator
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import psutil
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
+from gateway.http.connection import Connection
 from providers.testing import FakeUpstream
 from tests.security.bodies import FORM, JSON
 from tests.security.wire import connections, exchange, request
@@ -98,6 +103,30 @@ def test_a_slow_but_steady_body_is_read_to_its_end(server: Server) -> None:
     answer = exchange(server.port, itertools.chain([head], pieces), 0.4)
     assert (answer.status, answer.error()["code"]) == (404, "model_not_found"), answer
     assert answer.seconds > SECONDS
+
+
+async def test_a_connection_that_says_nothing_is_ended() -> None:
+    """After the time that an idle one is kept, which `onereel serve` sets to 65 s."""
+
+    async def nothing(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise AssertionError("nobody asked")
+
+    http: Any = partial(Connection, header_seconds=SECONDS)
+    config = uvicorn.Config(nothing, http=http, lifespan="off", log_config=None, timeout_keep_alive=1)
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(
+        lambda: config.http_protocol_class(config=config, server_state=state, app_state={}),  # type: ignore[call-arg]
+        "127.0.0.1",
+        0,
+    )
+    reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+    began = time.monotonic()
+    assert await asyncio.wait_for(reader.read(), LATE) == b""
+    assert time.monotonic() - began > 0.9
+    writer.close()
+    listening.close()
 
 
 def test_many_slow_clients_keep_nobody_waiting_and_leave_nothing(server: Server) -> None:

@@ -1,0 +1,33 @@
+"""Generated requests at the operations of our document, many more of them than in the default suite.
+
+That one (`tests/e2e/test_schemathesis.py`) proves that every operation gets valid and invalid ones; this one goes on for a
+minute with others.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from providers.testing import FakeUpstream
+from tests.e2e.test_schemathesis import documented, generated
+from tests.server import Server
+
+SECONDS: Final = 60  # it goes on making requests that long
+LEAST: Final = 300  # on a machine that is busy with everything else
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with FakeUpstream(poll_after_ms=100) as upstream, Server(upstream=upstream) as running:
+        yield running
+
+
+@pytest.mark.timeout(SECONDS * 5)
+def test_many_more_requests_find_nothing(server: Server, tmp_path: Path) -> None:
+    longer = ("--phases", "fuzzing,stateful", "--max-examples", "20", "--max-time", str(SECONDS))
+    counts = generated(server, tmp_path, *longer, "--seed", "7")
+    assert sum(each.total() for each in counts.values()) > LEAST
+    assert sum(each["negative"] for each in counts.values()) > LEAST / 10
+    assert len(documented(server) & counts.keys()) > 20
