@@ -46,7 +46,7 @@ class Mix:
         low, high = _neighbours(self.megabytes)
         share = (self.megabytes - low[0]) / (high[0] - low[0])
         return {
-            "create": 1.0,
+            "create, one at a time": 1.0,  # many processes find little to put into one transaction
             "status": self.reads,
             "submit": 1.0,
             "poll, nothing new": self.polls / 2,

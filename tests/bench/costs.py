@@ -27,7 +27,7 @@ import aiohttp
 from tests.bench.fleet import Figures, Fleet, stopped
 from tests.bench.load import create_body
 from tests.bench.polling import control
-from tests.bench.systems import PLAN, set_terms
+from tests.bench.systems import BELIEVED_SECONDS, PLAN, set_terms
 from tests.bench.upstream import wait_until_answers
 from tests.postgres import execute
 from tests.server import ROOT, free_port, upstream_table
@@ -184,6 +184,7 @@ def _round(rig: Rig, ends: Sequence[str]) -> None:
     fleet.start_jobs()
     rig.key = fleet["api"].make_key()
     set_terms(fleet["api"])
+    time.sleep(BELIEVED_SECONDS)
     rig.set(poll_after_ms=500)
     _warm(rig)
     _reads(rig)

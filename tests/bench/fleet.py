@@ -119,6 +119,9 @@ class Fleet:
         """End `api` or `jobs`."""
         self._servers.pop(name).stop(timeout=30)
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._servers
+
     def __getitem__(self, name: str) -> Server:
         return self._servers[name]
 

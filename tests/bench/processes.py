@@ -2,7 +2,7 @@
 
 python -m tests.bench.processes [--processes 1 2 4] [--customers 8] [--rounds 7] [--without litellm]
 
-`onereel serve --roles api --workers N` for each N, all on one database and one Redis, one of them running at a time; what
+`onereel serve --roles api --workers N` for each N, all on one database and one Redis, one of them at work at a time; what
 they accept stays queued. With `--customers 8` the creates of each N are also shared by so many customers: those of
 one customer wait for each other at its balance. Load, PostgreSQL and processes share the machine's cores, so beside the
 rates stands what a create costs: CPU times are what a machine with more cores goes by.
@@ -23,7 +23,16 @@ from typing import Final
 from tests.bench.fleet import Fleet
 from tests.bench.load import Load, create_body
 from tests.bench.measures import Bench
-from tests.bench.systems import PLAN, LiteLLM, Nginx, System, install_litellm, model_of, set_terms
+from tests.bench.systems import (
+    BELIEVED_SECONDS,
+    PLAN,
+    LiteLLM,
+    Nginx,
+    System,
+    install_litellm,
+    model_of,
+    set_terms,
+)
 from tests.bench.upstream import Mock, find_nginx
 from tests.server import ROOT, Server, upstream_table
 
@@ -32,7 +41,11 @@ CONNECTIONS: Final = 64
 CORES: Final = ",".join(str(each) for each in range(os.cpu_count() or 1))
 """Everything may run everywhere: with several processes there is no core to give the load alone."""
 BODY: Final = create_body(model_of("small")) | {"user": "bench"}
-_REST_SECONDS: Final = 0.5  # a process that is stopped within a transaction would keep its locks
+_AT_WORK: Final = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+"""
+_QUIET: Final = 3  # looks in a row at which nothing was in a transaction
 _SYNCS: Final = 200
 
 
@@ -44,22 +57,31 @@ class Processes(System):
         self.workers = workers
         self.customers = customers
         self._fleet = fleet
+        self._server = f"api x{workers}"
         self._keys: Sequence[str] = ()
 
     def start(self) -> float:
-        """Start all of them."""
+        """Start all of them; whoever has the same number of processes shares them."""
         began = time.monotonic()
-        self.base_url = self._fleet.start_api(self.workers, self.name).api_url
+        if self._server not in self._fleet:
+            self._fleet.start_api(self.workers, self._server)
+        self.base_url = self.server.api_url
         return time.monotonic() - began
 
     def stop(self) -> None:
         """End them."""
-        self._fleet.stop(self.name)
+        if self._server in self._fleet:
+            self._fleet.stop(self._server)
+
+    @property
+    def server(self) -> Server:
+        """What listens."""
+        return self._fleet[self._server]
 
     @property
     def pid(self) -> int:
         """The supervisor's, or that of the only process."""
-        return self._fleet[self.name].pid
+        return self.server.pid
 
     @property
     def keys(self) -> Sequence[str]:
@@ -81,12 +103,13 @@ def customers(server: Server, count: int) -> list[str]:
         path = f"/v1/organization/projects/{project}/api_keys"
         keys.append(server.call("POST", path, {"name": "bench"}, project=project)["value"])
         set_terms(server, made["id"], project)
+    time.sleep(BELIEVED_SECONDS)
     return keys
 
 
 @dataclass(frozen=True, slots=True)
 class Race:
-    """All systems up, one of them at work."""
+    """All systems up, one of them at work. The others are not stopped: within a transaction that would keep locks."""
 
     bench: Bench
     fleet: Fleet
@@ -103,20 +126,24 @@ class Race:
                     self._load(each, connections, f"create c{connections}")
 
     def _load(self, system: System, connections: int, measured: str) -> None:
-        with ExitStack() as stack:
-            for other in self.systems:
-                if other is not system:
-                    stack.enter_context(other.paused())
-            before = self.fleet.counters()
-            self.bench.load(measured, system, Load("POST", "/videos", BODY, connections, self.bench.seconds))
-            after = self.fleet.counters()
-            time.sleep(_REST_SECONDS)
+        before = self.fleet.counters()
+        self.bench.load(measured, system, Load("POST", "/videos", BODY, connections, self.bench.seconds))
+        after = self.fleet.counters()
+        self._rest()
         if isinstance(system, Processes):
             sample = self.bench.samples[measured][system.name][-1]
             done = sample["rate"] * sample["seconds"]
             for part in ("postgres", "redis"):
                 sample[f"{part}_us"] = (after[part] - before[part]) * 1e6 / done
             sample["wal_kb"] = (after["wal_bytes"] - before["wal_bytes"]) / 1000 / done
+
+    def _rest(self) -> None:
+        """Until what the load has left is done."""
+        deadline = time.monotonic() + 30
+        quiet = 0
+        while quiet < _QUIET and time.monotonic() < deadline:
+            time.sleep(0.1)
+            quiet = 0 if self.fleet.look.value(_AT_WORK) else quiet + 1
 
 
 def table(bench: Bench) -> str:
@@ -179,7 +206,7 @@ def main() -> None:
             systems.append(LiteLLM(mock, CORES, folder / "litellm"))
         if find_nginx() and "nginx" not in options.without:
             systems.append(Nginx(mock, CORES, folder / "floor"))
-        _start(stack, fleet, systems, options.customers)
+        _start(stack, systems, options.customers)
         Race(bench, fleet, systems).run()
         machine = {"cores": os.cpu_count(), "load": os.getloadavg()[0], "sync_ms": sync_ms(folder)}
     print(table(bench))
@@ -189,13 +216,13 @@ def main() -> None:
     print(f"written to {path.relative_to(ROOT)}")
 
 
-def _start(stack: ExitStack, fleet: Fleet, systems: Sequence[System], count: int) -> None:
+def _start(stack: ExitStack, systems: Sequence[System], count: int) -> None:
     keys: list[str] = []
     for each in systems:
         each.start()
         stack.callback(each.stop)
         if isinstance(each, Processes):
-            keys = keys or customers(fleet[each.name], count)
+            keys = keys or customers(each.server, count)
             each.use(keys)
 
 

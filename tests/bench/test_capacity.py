@@ -10,7 +10,14 @@ MIX = Mix(reads=10, polls=12, megabytes=12, render=60, gpu_use=0.5)
 
 def costs() -> Costs:
     """Every step takes a millisecond of each part, syncs twice, and went on for two milliseconds of an idle fleet."""
-    names = ("create", "status", "submit", "poll, nothing new", "poll, progress moved", "upkeep")
+    names = (
+        "create, one at a time",
+        "status",
+        "submit",
+        "poll, nothing new",
+        "poll, progress moved",
+        "upkeep",
+    )
     ends = {"end: completed, 4 MB": 0.010, "end: completed, 20 MB": 0.030}
     sample = {"api": 0.001, "jobs": 0.001, "seconds": 0.002, "wal_bytes": 1000.0}
     samples = {name: [sample] for name in names}
