@@ -1,6 +1,6 @@
-"""Generated requests at the operations of our document, many more of them than in the default suite.
+"""Generated requests at the operations of our document, many more of them than in the other suites.
 
-That one (`tests/e2e/test_schemathesis.py`) proves that every operation gets valid and invalid ones; this one goes on for a
+`tests/e2e/test_schemathesis.py` proves that every operation gets valid and invalid ones; this one goes on for a
 minute with others.
 """
 
