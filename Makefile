@@ -76,7 +76,7 @@ cluster: install ## several processes on one PostgreSQL: roles, Redis, an update
 	@$(BIN)/python -m pytest -q tests/cluster
 
 security: install ## keys, URLs, bodies, slow clients, bombs, logs and the API's description against attacks
-	@$(BIN)/python -m pytest -q -n 4 tests/security
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests/security
 
 chaos-short: install ## kill -9 and friends on both databases, short form
 	@$(BIN)/python -m tests.chaos.run --short

