@@ -11,6 +11,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 from sqlalchemy import Connection, make_url
 
 from gateway.clock import Clock
@@ -52,6 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def every_line() -> None:
+    """An application that another test made in this process may have asked for fewer lines of log."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture

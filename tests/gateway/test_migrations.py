@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import structlog
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -19,12 +18,6 @@ from gateway.db_open import open_database
 from gateway.schema import METADATA, PARTITIONS
 from gateway.schema_floor import FIRST, oldest_code, set_oldest_code
 from gateway.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def every_line() -> None:
-    """An application that another test made in this process may have asked for fewer."""
-    structlog.reset_defaults()
 
 
 def differences(conn: Connection) -> list[object]:
