@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo demo-providers serve test slow check format gate sdk conformance cluster security chaos chaos-short bench bench-gpu lock migration clean
+.PHONY: help install install-gateway demo demo-providers serve test slow check format gate sdk conformance cluster security chaos chaos-short bench bench-gpu lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18

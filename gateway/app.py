@@ -252,7 +252,15 @@ def _build(
     )
     closing = (tracing.close, db.close, door.close, media.close, account.close)
     worker = local[0].exposition if local else None
-    figures = Figures(db, clock, metrics, upstreams=catalogue.upstreams, worker=worker, shared=shared)
+    figures = Figures(
+        db,
+        clock,
+        metrics,
+        upstreams=catalogue.upstreams,
+        servers=workers.servers,
+        worker=worker,
+        shared=shared,
+    )
     return Process(services, closing, active, readiness, figures, watch.refresh, Stopping(hints))
 
 

@@ -1,7 +1,7 @@
 """Gauges that are read from the database when somebody asks for metrics."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from gateway.videos.tables import videos
 from providers.spec import UpstreamSpec, account_of_server
 
 Upstreams = Callable[[], Iterable[UpstreamSpec]]
+Servers = Callable[[UpstreamSpec], Sequence[UpstreamSpec]]
 Worker = Callable[[], Awaitable[bytes]]
 
 _UPSTREAM_SLOT: Final = "upstream:"
@@ -47,6 +48,7 @@ class Figures:
         metrics: Metrics,
         *,
         upstreams: Upstreams = tuple,
+        servers: Servers = lambda upstream: [upstream],
         worker: Worker | None = None,
         shared: SharedMetrics | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class Figures:
         self._clock = clock
         self._metrics = metrics
         self._upstreams = upstreams
+        self._servers = servers
         self._worker = worker
         self._shared = shared
         self._storage_until = float("-inf")
@@ -73,10 +76,9 @@ class Figures:
         self._metrics.set_jobs(work.by_state, work.queue_age_ms / 1000)
         self._metrics.set_outbox_pending(work.outbox_pending, work.outbox_age_ms / 1000)
         self._metrics.set_database(self._db.use())
-        upstreams = self._upstreams()
+        upstreams = list(self._upstreams())
         in_flight = {each.name: work.in_flight.get(each.name, 0) for each in upstreams}
-        most = {each.name: each.max_concurrent for each in upstreams if each.max_concurrent is not None}
-        self._metrics.set_upstream_load(in_flight, most)
+        self._metrics.set_upstream_load(in_flight, self._most(upstreams))
         self._metrics.set_meter_events(work.meter_pending, work.meter_age_ms / 1000)
         if self._clock.monotonic() >= self._storage_until:
             began = self._clock.monotonic()
@@ -84,6 +86,13 @@ class Figures:
             self._metrics.set_storage_bytes(await self._db.read(_stored_bytes))
             ended = self._clock.monotonic()
             self._storage_until = ended + max(_STORAGE_SECONDS, _STORAGE_REST * (ended - began))
+
+    def _most(self, upstreams: Sequence[UpstreamSpec]) -> dict[str, int]:
+        """How many videos each upstream may have: of a fleet, all its servers together."""
+        found = {each.name: (each.max_concurrent, len(self._servers(each))) for each in upstreams}
+        return {
+            name: most * servers for name, (most, servers) in found.items() if most is not None and servers
+        }
 
 
 def _work(conn: Connection) -> _Work:

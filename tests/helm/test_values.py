@@ -10,6 +10,10 @@ import yaml
 from tests.helm.chart import CHART, VALUES, containers, environment, minimal, of_kind, pods, refused, render
 
 GPU = {"name": "gpu", "models": ["local/wan2.2-5b"]}
+OWN = """
+[[local.own_models]]
+id = "lab/fox"
+"""
 
 
 @pytest.mark.parametrize(
@@ -42,6 +46,18 @@ GPU = {"name": "gpu", "models": ["local/wan2.2-5b"]}
         ({"workers": {"classes": [GPU]}}, "workers.token.existingSecret: name the Secret"),
         ({"monitoring": {"serviceMonitor": {"enabled": True}}}, "metrics.existingSecret: name the Secret"),
         ({"jobs": {"autoscaling": {"mode": "keda"}}}, "keda.serverAddress: the address of Prometheus"),
+        (
+            {
+                "metrics": {"existingSecret": "metrics"},
+                "monitoring": {"serviceMonitor": {"enabled": True}},
+                "networkPolicy": {"enabled": True},
+            },
+            "networkPolicy.metricsFrom: name the peers that may scrape",
+        ),
+        (
+            {"workers": {"token": {"existingSecret": "worker"}, "classes": [{**GPU, "config": OWN}]}},
+            "set upstream.enabled: false and write its [[upstreams]]",
+        ),
     ],
 )
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], named: str) -> None:
@@ -95,3 +111,15 @@ def test_the_example_of_the_page_renders() -> None:
         if isinstance(source, dict) and source["secretKeyRef"]["name"] == "onereel"
     }
     assert named == keys - {"XAI_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_weights_of_own_models_are_pulled_as_their_configuration_says() -> None:
+    own = {**GPU, "models": ["lab/fox", "onereel/demo"], "config": OWN, "upstream": {"enabled": False}}
+    classes = {"token": {"existingSecret": "worker"}, "classes": [{**own, "pull": {"enabled": True}}]}
+    made = render(minimal(workers=classes))
+    deployments = of_kind(made, "Deployment")
+    (worker,) = (each for name, each in deployments.items() if name.endswith("worker-gpu"))
+    (pull,) = worker["spec"]["template"]["spec"]["initContainers"]
+    assert pull["command"] == ["onereel", "models", "pull", "lab/fox"]
+    assert environment(pull)["ONEREEL_CONFIG"] == "/etc/onereel/onereel.toml"
+    assert "/etc/onereel" in [mount["mountPath"] for mount in pull["volumeMounts"]]

@@ -21,7 +21,7 @@ spec:
         scaleDown: {stabilizationWindowSeconds: {{ $scaling.cooldownSeconds }}}
   triggers:
     - type: prometheus
-      metricType: AverageValue
+      metricType: {{ .metricType | default "AverageValue" }}
       metadata:
         serverAddress: {{ required "keda.serverAddress: the address of Prometheus, such as http://prometheus.monitoring.svc:9090, for autoscaling.mode keda" .root.Values.keda.serverAddress }}
         query: {{ $scaling.query | default .query | quote }}
@@ -48,7 +48,11 @@ spec:
           selector:
             matchLabels: {{- toYaml . | nindent 14 }}
           {{- end }}
+        {{- if eq (.metricType | default "") "Value" }}
+        target: {type: Value, value: {{ $scaling.target | quote }}}
+        {{- else }}
         target: {type: AverageValue, averageValue: {{ $scaling.target | quote }}}
+        {{- end }}
   behavior:
     scaleDown: {stabilizationWindowSeconds: {{ min 3600 $scaling.cooldownSeconds }}}
 {{- end -}}

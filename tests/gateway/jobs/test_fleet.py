@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from gateway.db import Database
+from gateway.figures import Figures
 from gateway.jobs.routes import seed_of
 from gateway.jobs.tables import slots as slot_rows
+from gateway.telemetry import Metrics
 from providers.testing import FakeUpstream
 from tests.gateway.jobs.bench import Engine, engine, upstream
 from tests.gateway.jobs.fleet import MODEL, NAME, OTHER, TOKEN, Fleet, Worker, fleet, fleet_upstream
@@ -42,6 +44,20 @@ async def begun(made: Engine, *video_ids: str, state: str = "running") -> list[A
     return [(await made.attempts(video_id))[-1] for video_id in video_ids]
 
 
+async def load_and_room(running: Engine) -> tuple[str, ...]:
+    """What the metrics say that the fleet has, and may have."""
+    ctx, metrics = running.ctx, Metrics()
+    figures = Figures(
+        ctx.db, ctx.clock, metrics, upstreams=ctx.catalogue.upstreams, servers=ctx.workers.servers
+    )
+    await figures.refresh()
+    text = metrics.exposition()[0].decode()
+    names = ("onereel_upstream_in_flight", "onereel_upstream_max_concurrent")
+    return tuple(
+        line.split()[-1] for name in names for line in text.splitlines() if line.startswith(name + "{")
+    )
+
+
 def worker_of(made: Fleet, attempt: Any) -> Worker:
     return next(each for each in made.workers if attempt.upstream == f"gpu@{each.address}")
 
@@ -59,6 +75,7 @@ async def test_videos_are_spread_over_the_addresses_and_the_rest_wait_for_any_of
             return (await running.parked()) == {waiting: "upstream:gpu"}
 
         await running.until(parked)
+        assert await load_and_room(running) == ("2.0", "2.0")
         last = made.workers[1]
         last.engine.gate.set()
         await running.finish(waiting)
