@@ -102,12 +102,8 @@ def told(report: Path) -> dict[str, Counter[str]]:
 @pytest.mark.timeout(SECONDS + 60)
 def test_videos_are_true_to_our_description(server: Server, tmp_path: Path) -> None:
     counts = generated(server, tmp_path, *VIDEOS, "--seed", "1")
-    assert set(counts) == {
-        "POST /v1/videos",
-        "GET /v1/videos",
-        "GET /v1/videos/{video_id}",
-        "DELETE /v1/videos/{video_id}",
-    }
+    for operation in ("POST /v1/videos", "GET /v1/videos", "GET /v1/videos/{video_id}"):
+        assert set(counts[operation]) == {"positive", "negative"}, operation
 
 
 @pytest.mark.slow
