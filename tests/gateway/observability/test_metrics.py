@@ -44,7 +44,8 @@ def test_videos_steps_and_money(tmp_path: Path) -> None:
     assert told("onereel_money_micro_usd_total", kind="released") == 400_000
     assert told("onereel_video_wait_seconds_count", model=MODEL) >= 1
     assert told("onereel_video_render_seconds_count", model=MODEL) == 1
-    assert 0.2 < told("onereel_video_render_seconds_sum", model=MODEL) < 10
+    # what passes while the upstream answers the create is not in it
+    assert 0 < told("onereel_video_render_seconds_sum", model=MODEL) < 10
     assert told("onereel_video_seconds_count", model=MODEL) == 2
     assert told("onereel_job_step_seconds_count", step="submit", outcome="accepted") >= 1
     assert told("onereel_job_step_seconds_count", step="store", outcome="completed") == 1
