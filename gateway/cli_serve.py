@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from ipaddress import IPv4Address
 from types import FrameType
 from typing import cast
 
@@ -310,5 +309,5 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _url(host: str, port: int) -> str:
-    name = {str(IPv4Address(0)): "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

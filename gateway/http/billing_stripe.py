@@ -14,6 +14,7 @@ from gateway.http.body import read_raw
 from gateway.http.openapi import documented
 from gateway.http.pagination import PAGE, PageRequest, listed
 from gateway.principal import Principal, Scope
+from gateway.settings import Settings
 
 Json = dict[str, Any]
 AnyRequest = Request[Any, Any, Any]
@@ -161,7 +162,9 @@ class StripeController(Controller):
         operation_class=documented(answer=forms.Received),
         summary="Receive an event of Stripe",
     )
-    async def webhook(self, request: AnyRequest, stripe: NamedDependency[StripeService]) -> Json:
+    async def webhook(
+        self, request: AnyRequest, stripe: NamedDependency[StripeService], settings: NamedDependency[Settings]
+    ) -> Json:
         """For Stripe only: signed, taken in once, answered 500 where it must come again."""
-        body = await read_raw(request, _EVENT_BYTES)
+        body = await read_raw(request, _EVENT_BYTES, settings.limits.body_seconds)
         return await stripe.receive(body, request.headers.get("stripe-signature"))

@@ -131,7 +131,7 @@ async def _form(
         reader.discard()
 
 
-async def read_raw(request: Request[Any, Any, Any], limit: int, seconds: float = 60) -> bytes:
+async def read_raw(request: Request[Any, Any, Any], limit: int, seconds: float) -> bytes:
     """Read the body as it came. PayloadTooLarge beyond `limit` bytes; `seconds` as `Limits.body_seconds`."""
     return b"".join([chunk async for chunk in _chunks(request, limit, seconds)])
 

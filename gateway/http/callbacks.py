@@ -8,6 +8,7 @@ from litestar.params import FromPath
 
 from gateway.errors import NotFound, PayloadTooLarge
 from gateway.http.body import read_raw
+from gateway.settings import Settings
 from gateway.videos.callbacks import LONGEST_BODY, PATH, Callbacks
 
 
@@ -27,11 +28,13 @@ class CallbacksController(Controller):
         attempt_id: FromPath[str],
         token: FromPath[str],
         callbacks: NamedDependency[Callbacks],
+        settings: NamedDependency[Settings],
     ) -> dict[str, Any]:
         """Make the job's next poll due now, whatever the body says: only the upstream's own answer counts."""
         if not callbacks.is_ours(attempt_id, token):
             raise NotFound("There is no such callback address.")
-        answer = await callbacks.receive(attempt_id, _headers(request), await _bounded(request))
+        body = await _bounded(request, settings.limits.body_seconds)
+        answer = await callbacks.receive(attempt_id, _headers(request), body)
         return answer or {"received": True}
 
 
@@ -39,9 +42,9 @@ def _headers(request: Request[Any, Any, Any]) -> dict[str, str]:
     return {name.lower(): value for name, value in request.headers.items()}
 
 
-async def _bounded(request: Request[Any, Any, Any]) -> bytes | None:
+async def _bounded(request: Request[Any, Any, Any], seconds: float) -> bytes | None:
     """Read the body, None where it is longer than any callback."""
     try:
-        return await read_raw(request, LONGEST_BODY)
+        return await read_raw(request, LONGEST_BODY, seconds)
     except PayloadTooLarge:
         return None

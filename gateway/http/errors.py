@@ -90,7 +90,7 @@ def _validation_error(
 
 
 def _database_failed(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
-    """Our disk is full or the database is away: nothing was changed, and a later try may work."""
+    """The disk is full, or the database lost the transaction: nothing was changed, and a later try may work."""
     log.error("database_failed", method=request.scope["method"], path=_place(request), error=str(error))
     unavailable = Unavailable(
         "The server cannot store anything right now. Nothing was changed; please try again soon.",
@@ -101,7 +101,7 @@ def _database_failed(request: Request[Any, Any, Any], error: Exception) -> Respo
 
 def _database_away(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
     """The server restarts or fails over: a matter of seconds. What was asked may be done, so nothing is promised."""
-    log.warning("database_away", method=request.scope["method"], path=request.scope["path"], error=str(error))
+    log.warning("database_away", method=request.scope["method"], path=_place(request), error=str(error))
     unavailable = Unavailable(
         "The database is away for a moment. Please try again; with the same Idempotency-Key nothing is done twice.",
         code="database_away",
