@@ -12,7 +12,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.response import Stream
 from pydantic import BaseModel, Field, ValidationError
 
-from gateway.db_group import DatabaseAway
+from gateway.db_group import DatabaseAway, TransactionLost
 from gateway.errors import BadRequest, NotFound, QuotaExceeded, RateLimited, Unavailable
 from gateway.events import Hints
 from gateway.http.dependencies import provided, resolve_in_turn
@@ -30,6 +30,7 @@ RAISED: dict[str, Exception] = {
     "broke": QuotaExceeded("no money"),
     "down": Unavailable("later"),
     "away": DatabaseAway("host=db user=onereel password=hunter2"),
+    "full": TransactionLost("the disk is full"),
     "unauthorized": NotAuthorizedException("who are you"),
     "forbidden": PermissionDeniedException("no"),
     "conflict": HTTPException("odd", status_code=409),
@@ -40,6 +41,11 @@ RAISED: dict[str, Exception] = {
 
 @get("/raise/{name:str}")
 async def raising(name: FromPath[str]) -> None:
+    raise RAISED[name]
+
+
+@get("/called/{name:str}/{token:str}")
+async def called(name: FromPath[str], token: FromPath[str]) -> None:
     raise RAISED[name]
 
 
@@ -69,7 +75,7 @@ def metrics():
 @pytest.fixture
 def client(metrics):
     app = Litestar(
-        [raising, typed, big, stream],
+        [raising, called, typed, big, stream],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,
         logging_config=None,
@@ -121,6 +127,15 @@ async def test_a_database_that_is_away_is_soon_back_and_its_address_nobodys_busi
     answer = await client.get("/raise/away")
     assert answer.headers["retry-after"] == "1"
     assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize("name", ["away", "full", "bug"])
+async def test_a_failure_is_logged_without_the_secret_of_its_path(client, name):
+    with structlog.testing.capture_logs() as logs:
+        await client.get(f"/called/{name}/s3cret-token")
+    paths = [line["path"] for line in logs if "path" in line]
+    assert paths
+    assert not any("s3cret-token" in path for path in paths)
 
 
 async def test_a_bug_is_logged_with_its_request_id_and_not_told(client):
