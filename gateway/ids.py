@@ -22,6 +22,10 @@ Prefix = Literal[
     "rch",
     "bud",
     "audit",
+    "user",
+    "inv",
+    "sess",
+    "share",
 ]
 
 

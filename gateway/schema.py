@@ -11,6 +11,7 @@ import gateway.idempotency.tables
 import gateway.jobs.poll_log
 import gateway.jobs.tables
 import gateway.keys.tables
+import gateway.members.tables
 import gateway.presence
 import gateway.schema_floor
 import gateway.upstreams.tables
@@ -29,6 +30,7 @@ TABLE_MODULES = (
     gateway.jobs.poll_log,
     gateway.jobs.tables,
     gateway.keys.tables,
+    gateway.members.tables,
     gateway.presence,
     gateway.schema_floor,
     gateway.upstreams.tables,

@@ -73,3 +73,19 @@ videos = Table(
         postgresql_where=text("group_id IS NOT NULL"),
     ),
 )
+
+share_links = Table(
+    "share_links",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("hash", String(64), nullable=False, unique=True),  # hex SHA-256 of what is in the link
+    Column("organization_id", String(64), nullable=False),
+    Column("project_id", String(64), nullable=False),
+    Column("video_id", String(64), nullable=False),
+    Column("with_prompt", Boolean, nullable=False),
+    Column("created_by", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Index("ix_share_links_video_id", "video_id"),
+)
