@@ -23,6 +23,7 @@ from gateway.billing.stripe_account import Account
 from gateway.bus import RedisBus
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
+from gateway.dashboard.router import dashboard
 from gateway.db import Database
 from gateway.db_open import open_database
 from gateway.events import Hints
@@ -50,6 +51,10 @@ from gateway.logs import configure_logging
 from gateway.media.fetch import MediaFetcher
 from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
+from gateway.members.invitations import Invitations
+from gateway.members.passwords import Passwords
+from gateway.members.service import MemberService
+from gateway.members.sessions import Sessions
 from gateway.presence import Presence
 from gateway.process import Process, Stopping
 from gateway.retention import Retention
@@ -105,7 +110,7 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            *((*CONTROLLERS, *docs_handlers()) if "api" in settings.roles else ()),
+            *((*CONTROLLERS, *docs_handlers(), dashboard(services)) if "api" in settings.roles else ()),
             *health_handlers(process.readiness, process.figures),
         ],
         dependencies={
@@ -154,6 +159,11 @@ def _build(
     adapters = Adapters(partial(build_adapter, http=door))
     workers = Workers(clock, catalogue, adapters, hints, resolve)
     account = Account(db, clock, settings.stripe)
+    keys, limits, passwords = (
+        KeyService(db, clock, settings, hints),
+        RequestLimits(settings, bus, presence),
+        Passwords(),
+    )
     services = Services(
         settings=settings,
         clock=clock,
@@ -161,8 +171,11 @@ def _build(
         storage=storage,
         media=media,
         catalogue=catalogue,
-        keys=KeyService(db, clock, settings, hints),
-        limits=RequestLimits(settings, bus, presence),
+        keys=keys,
+        limits=limits,
+        sessions=Sessions(db, clock, keys),
+        members=MemberService(db, clock, limits, passwords),
+        invitations=Invitations(db, clock, secrets, passwords),
         idempotency=Idempotency(db, clock),
         videos=VideoService(
             db,

@@ -15,6 +15,9 @@ from gateway.idempotency.service import Idempotency
 from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
 from gateway.media.pool import MediaTools
+from gateway.members.invitations import Invitations
+from gateway.members.service import MemberService
+from gateway.members.sessions import Sessions
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.telemetry import Metrics
@@ -42,6 +45,9 @@ class Services:
     catalogue: Catalogue
     keys: KeyService
     limits: RequestLimits
+    sessions: Sessions
+    members: MemberService
+    invitations: Invitations
     idempotency: Idempotency
     videos: VideoService
     content: VideoContent

@@ -6,6 +6,7 @@ second in every process. All tokens asked for in the same moment are read with o
 
 import asyncio
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
@@ -114,10 +115,14 @@ class Authenticator:
             raise _no_project(project_id)
         return await self._on_terms(principal, project_id)
 
-    async def _on_terms(self, operator: Principal, project_id: str) -> Principal:
+    async def person(self, user_id: str, project_id: str, scopes: AbstractSet[Scope]) -> Principal:
+        """Make a caller of a signed-in person: the id stands where a key's does."""
+        return await self._on_terms(Principal("", project_id, user_id, frozenset(scopes)), project_id)
+
+    async def _on_terms(self, caller: Principal, project_id: str) -> Principal:
         payer = await self._organization_of(project_id)
         return replace(
-            operator,
+            caller,
             organization_id=payer.id,
             project_id=project_id,
             plan=payer.plan,

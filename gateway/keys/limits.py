@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.aio.strategies import FixedWindowRateLimiter
 
-LimitKind = Literal["create", "read"]
+LimitKind = Literal["create", "read", "sign_in"]
+SIGN_INS: Final = 10
+"""Tries a minute for one account from one address; thrice as many from an address, behind which there may be an
+office; six times as many for an account from everywhere."""
+
 _WINDOW_SECONDS: Final = 60.0
 _REDIS_SECONDS: Final = 0.25
 """A request waits no longer than that for Redis, once: then Redis is gone."""
@@ -71,6 +75,13 @@ class RequestLimits:
         if self._reads_per_minute is not None:
             await self._count(self._reads_per_minute, kind, principal.key_id)
         return _NO_HEADERS
+
+    async def sign_in(self, email: str, ip_address: str | None) -> None:
+        """Count one try to sign in. RateLimited after many: a stranger elsewhere cannot keep somebody out for long."""
+        place = ip_address or "here"
+        await self._count(SIGN_INS, "sign_in", f"both:{email}|{place}")
+        await self._count(SIGN_INS * 3, "sign_in", f"address:{place}")
+        await self._count(SIGN_INS * 6, "sign_in", f"account:{email}")
 
     async def _count(self, allowed: int, kind: LimitKind, who: str) -> Mapping[str, str]:
         if self._bus is not None and self._bus.up:
@@ -141,6 +152,8 @@ def _headers(allowed: int, remaining: int, wait: float) -> dict[str, str]:
 
 
 def _message(allowed: int, kind: LimitKind, who: str) -> str:
+    if kind == "sign_in":
+        return "Too many tries to sign in. Wait a minute, then try again."
     caller = "organization" if who.startswith("org_") else "API key"
     what = "requests that create something" if kind == "create" else "reading requests"
     return f"Rate limit reached: this {caller} may make {allowed} {what} per minute. Slow down, or ask for a higher limit."

@@ -1,6 +1,7 @@
 """Organizations, projects and API keys: who may do what, and the first key of an installation."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -72,6 +73,10 @@ class KeyService:
     async def acting_in(self, principal: Principal, project_id: str) -> Principal:
         """Let an operator act in the project that X-Onereel-Project names. NotFound for everyone else."""
         return await self._authenticator.acting_in(principal, project_id)
+
+    async def person(self, user_id: str, project_id: str, scopes: AbstractSet[Scope]) -> Principal:
+        """Say who calls where a person acts in a project, on its organization's terms. NotFound for an unknown one."""
+        return await self._authenticator.person(user_id, project_id, scopes)
 
     def forget(self) -> None:
         """Believe nothing any longer: what an organization may do has just changed here; every process hears of it."""

@@ -1,6 +1,15 @@
 """People: who they are, which organizations they belong to, how they get in. Times are milliseconds since the epoch."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, PrimaryKeyConstraint, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 from gateway.db import metadata
 

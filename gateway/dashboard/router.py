@@ -1,0 +1,46 @@
+"""Every page, behind one session check."""
+
+from typing import Final
+
+from litestar import Controller, Router
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from gateway.dashboard.assets import asset
+from gateway.dashboard.failures import page_failures
+from gateway.dashboard.form import provide_form
+from gateway.dashboard.page import Pages
+from gateway.dashboard.pages_account import AccountPages
+from gateway.dashboard.pages_entrance import EntrancePages
+from gateway.dashboard.pages_members import MembersPages
+from gateway.dashboard.session import Session, provide_visitor
+from gateway.services import Services
+
+PAGES: Final[tuple[type[Controller], ...]] = (
+    EntrancePages,
+    AccountPages,
+    MembersPages,
+)
+
+
+def dashboard(services: Services) -> Router:
+    """Build the pages of one application."""
+    pages = Pages(services.settings)
+    public_url = services.settings.public_url
+
+    def session(app: ASGIApp) -> ASGIApp:  # a function: a router is copied with all that it holds
+        return Session(app, services.sessions, services.limits, public_url=public_url)
+
+    return Router(
+        path="/",
+        route_handlers=[asset, *PAGES],
+        middleware=[session],
+        dependencies={
+            "pages": Provide(lambda: pages, sync_to_thread=False),
+            "visitor": Provide(provide_visitor, sync_to_thread=False),
+            "form": Provide(provide_form),
+        },
+        exception_handlers=page_failures(pages),
+        include_in_schema=False,
+        opt={"public": True},
+    )
