@@ -274,7 +274,10 @@ def _build(
         worker=worker,
         shared=shared,
     )
-    return Process(services, closing, active, readiness, figures, watch.refresh, Stopping(hints))
+    speaks = group is None or group.speaks
+    return Process(
+        services, closing, active, readiness, figures, watch.refresh, Stopping(hints), speaks=speaks
+    )
 
 
 def _collecting(db: Database, clock: Clock, account: Account, metrics: Metrics) -> list[Runs]:

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import cast
@@ -96,14 +97,16 @@ def serve(settings: Settings) -> None:
     _raise_file_limit()
     lock = _take_lock(settings)
     with contextlib.closing(_bind(settings.host, settings.port)) as listener:
-        url = _url(settings.host, listener.getsockname()[1])
-        token = secrets.token_urlsafe(32)
-        settings = settings.model_copy(update={"control_token": SecretStr(token)})
+        token, port = secrets.token_urlsafe(32), listener.getsockname()[1]
+        settings = settings.model_copy(update={"control_token": SecretStr(token), "port": port})
+        url = settings.model_copy(update={"public_url": None}).reached_at
 
         def listening() -> None:
             if lock is not None:
                 lock.announce(RunningServer(os.getpid(), url, token))
-            say(f"onereel listens on {url} (API reference: {url}/docs). Stop it with Ctrl-C.")
+            say(
+                f"onereel listens on {url}: the dashboard there, the API under {url}/v1. Stop it with Ctrl-C."
+            )
 
         try:
             if len(groups) == 1:
@@ -161,16 +164,16 @@ def _supervise(
     forget_others(group.metrics)
 
     def child(number: int, roles: tuple[Role, ...]) -> Child:
-        own = settings.model_copy(update={"roles": roles})
+        own, together = settings.model_copy(update={"roles": roles}), replace(group, speaks=number == 0)
         shared = "api" in roles or "api" not in settings.roles
 
         def work(serving: Callable[[], None]) -> None:
             if shared:
-                if not _run(own, listener, serving, group):
+                if not _run(own, listener, serving, together):
                     sys.exit(1)
             else:
                 with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                    runner.run(_only_jobs(own, serving, group))
+                    runner.run(_only_jobs(own, serving, together))
 
         return Child(f"{roles[0]} {number + 1}", work)
 
@@ -306,8 +309,3 @@ def _bind(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host}:{port} ({error.strerror}). Choose another with --port or ONEREEL_PORT."
         ) from None
     return listener
-
-
-def _url(host: str, port: int) -> str:
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

@@ -8,7 +8,9 @@ from gateway.local_worker import Place
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """`place` is where the local worker is, if there is one; `metrics` the folder in which they count."""
+    """`place` is where the local worker is, if there is one; `metrics` the folder in which they count. One of them
+    `speaks` to the operator."""
 
     place: Place | None
     metrics: Path
+    speaks: bool = True

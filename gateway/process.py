@@ -15,6 +15,7 @@ from gateway.http.health import Readiness
 from gateway.keys.tokens import first_key_notice
 from gateway.migrate import ensure_schema
 from gateway.services import Services
+from gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,8 @@ class Process:
     figures: Figures
     prepare: Callable[[], Awaitable[None]]
     stopping: Stopping
+    speaks: bool = True
+    """Whether it tells the operator things: one process of a group does."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -61,6 +64,8 @@ class Process:
                 stack.push_async_callback(close)
             await ensure_schema(services.settings)
             _show_once(await services.keys.bootstrap())
+            if self.speaks and "api" in services.settings.roles:
+                _show_way_in(await services.invitations.first_visit(), services.settings)
             await self.prepare()
             for part in self.background:
                 await stack.enter_async_context(running(part))
@@ -76,3 +81,10 @@ def _show_once(admin_key: str | None) -> None:
     """Tell the operator the first key. Not through the log: logs are kept and shipped."""
     if admin_key is not None:
         print(first_key_notice(admin_key), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _show_way_in(token: str | None, settings: Settings) -> None:
+    """Lead to the owner's account, at every start until there is one. Not through the log either."""
+    if token is not None:
+        link = f"{settings.reached_at}/invitations/{token}"
+        print(f"Open this link to make the owner's account:\n\n    {link}\n", file=sys.stderr, flush=True)  # noqa: T201

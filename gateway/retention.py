@@ -18,6 +18,7 @@ from gateway.clock import Clock
 from gateway.db import Database
 from gateway.files.tables import files
 from gateway.idempotency.service import LIFETIME_MS, purge
+from gateway.members.tables import invitations, sessions
 from gateway.settings import Settings
 from gateway.storage import Storage
 from gateway.storage_local import remove_old_files
@@ -80,6 +81,7 @@ class Retention:
         expired = await self._each(_gone_videos(now), self._remove_content)
         removed = await self._each(_gone_files(now), self._remove_file)
         await self._db.write(lambda conn: purge(conn, now - LIFETIME_MS), background=True)
+        await self._db.write(lambda conn: _forget_ways_in(conn, now), background=True)
         orphans = await self._sweep_orphans(now)
         stale = await self._storage.remove_stale(_STALE_SECONDS)
         for folder in self._folders:
@@ -160,6 +162,12 @@ class Retention:
         await self._storage.delete(row.storage_key)
         gone = delete(files).where(files.c.id == row.id)
         await self._db.write(lambda conn: conn.execute(gone), background=True)
+
+
+def _forget_ways_in(conn: Connection, now: int) -> None:
+    """Sessions and invitations that are over."""
+    conn.execute(delete(sessions).where(sessions.c.expires_at <= now))
+    conn.execute(delete(invitations).where(invitations.c.expires_at <= now - _DAY_MS))
 
 
 def _rows(statement: Select[Any], conn: Connection) -> Sequence[Any]:

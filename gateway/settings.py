@@ -279,6 +279,14 @@ class Settings(BaseSettings):
         """The configured object store, or a folder of the data directory."""
         return self.storage_url or f"file://{self.data_dir.absolute() / 'storage'}"
 
+    @property
+    def reached_at(self) -> str:
+        """Where people find this server, without a path: `public_url`, or else on this machine."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)
+        return f"http://[{name}]:{self.port}" if ":" in name else f"http://{name}:{self.port}"
+
     @classmethod
     def settings_customise_sources(
         cls,

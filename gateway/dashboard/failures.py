@@ -43,13 +43,15 @@ def page_failures(pages: Pages) -> ExceptionHandlersMap:
                 return redirect(sign_in_path(request.url.path, request.url.query))
             told = cast("dict[str, Any]", answer.content)["error"]
             status = answer.status_code or 500
-            return pages.show(
+            page = pages.show(
                 request,
                 "error.html",
                 status=status,
                 title=_TITLES.get(HTTPStatus(status), "Something went wrong"),
                 message=_message(error, told["message"]),
             )
+            page.headers.update(answer.headers)
+            return page
 
         return handle
 

@@ -75,7 +75,8 @@ class Session:
         if site is not None:
             ours = site in ("same-origin", "none")
         else:
-            ours = origin is None or _origin(origin) in (headers.get("host", "").lower(), self._origin)
+            known = {headers.get("host", "").lower(), self._origin} - {""}
+            ours = origin is None or _origin(origin) in known
         if not ours:
             raise Forbidden("This was sent from another site.", code="cross_site")
 
