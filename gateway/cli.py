@@ -191,6 +191,15 @@ def verify() -> None:
 
 
 @main.command()
+@click.argument("email")
+def recover(email: str) -> None:
+    """Print a link by which the person with this EMAIL chooses a new dashboard password, good once, within the hour."""
+    from gateway.cli_recover import recovery_link
+
+    click.echo(recovery_link(load_settings(), email))
+
+
+@main.command()
 def doctor() -> None:
     """Check this installation and say how to fix what is wrong."""
     from gateway.cli_doctor import examine

@@ -19,7 +19,7 @@ from gateway.members.sessions import Sessions, Visitor
 from gateway.settings import Settings
 
 AnyRequest = Request[Any, Any, Any]
-Token = Annotated[str, PathParameter(max_length=100)]
+Token = Annotated[str, PathParameter(max_length=500)]
 _ENDED = "You are signed out."
 
 

@@ -17,6 +17,7 @@ from gateway.keys.tokens import digest
 from gateway.members import store
 from gateway.members.forms import AccountForm, InvitationForm
 from gateway.members.passwords import Passwords
+from gateway.members.recovery import recovered_email
 from gateway.members.roles import Role, may_manage
 from gateway.members.sessions import Visitor
 from gateway.members.tables import invitations, sessions, users
@@ -56,8 +57,11 @@ class Invitations:
         """Say what a link leads to. NotFound for one that was never given out, is used or over."""
         now = self._clock.now_ms()
         first = self._box.is_signature(_FIRST, token)
+        email = recovered_email(self._box, token, now)
 
         def read(conn: Connection) -> Invitation:
+            if email is not None:
+                return _recovering(conn, email, token)
             return _first(conn) if first else _shown(store.open_invitation(conn, digest(token), now), conn)
 
         return await self._db.read(read)
@@ -109,15 +113,21 @@ class Invitations:
         await self.find(token)
         hashed = await self._passwords.hash(password)
 
+        email = recovered_email(self._box, token, now)
+
         def write(conn: Connection) -> str:
-            row = store.open_invitation(conn, digest(token), now, lock=True)
-            if row is None or row.user_id is None:
-                raise _over()
-            conn.execute(update(users).where(users.c.id == row.user_id).values(password_hash=hashed))
-            conn.execute(delete(sessions).where(sessions.c.user_id == row.user_id))
-            conn.execute(update(invitations).where(invitations.c.id == row.id).values(accepted_at=now))
-            caller().note(conn, "user.password_changed", row.user_id, Of(row.organization_id))
-            return str(row.user_id)
+            if email is not None:
+                user_id = self._recovered(conn, email, token, now)
+            else:
+                row = store.open_invitation(conn, digest(token), now, lock=True)
+                if row is None or row.user_id is None:
+                    raise _over()
+                conn.execute(update(invitations).where(invitations.c.id == row.id).values(accepted_at=now))
+                user_id = str(row.user_id)
+            conn.execute(update(users).where(users.c.id == user_id).values(password_hash=hashed))
+            conn.execute(delete(sessions).where(sessions.c.user_id == user_id))
+            caller().note(conn, "user.password_changed", user_id)
+            return user_id
 
         return await self._db.write(write)
 
@@ -192,6 +202,26 @@ class Invitations:
         await self._db.write(write)
         return token
 
+    def _recovered(self, conn: Connection, email: str, token: str, now: int) -> str:
+        """Use up a link that no row was kept of: its own row is one that has been accepted."""
+        found, user = _recovering(conn, email, token), store.user_by_email(conn, email)
+        if user is None:
+            raise _over()
+        conn.execute(
+            insert(invitations).values(
+                id=new_id("inv"),
+                hash=digest(token),
+                organization_id=found.organization_id,
+                role=found.role,
+                user_id=user.id,
+                created_by=user.id,
+                created_at=now,
+                expires_at=now + LIFETIME_MS,
+                accepted_at=now,
+            )
+        )
+        return str(user.id)
+
     def _joined(
         self, conn: Connection, found: Invitation, user_id: str, now: int, row: Row[Any] | None
     ) -> None:
@@ -208,6 +238,18 @@ def _first(conn: Connection, *, lock: bool = False) -> Invitation:
     if store.anybody(conn):
         raise NotFound("The owner's account is made: sign in.", code="invitation_over")
     return Invitation("first", DEFAULT_ORGANIZATION, name, Role.OWNER)
+
+
+def _recovering(conn: Connection, email: str, token: str) -> Invitation:
+    """A link of `onereel recover`. NotFound once it was used, or where nobody has that address."""
+    user = store.user_by_email(conn, email)
+    if user is None or store.was_accepted(conn, digest(token)):
+        raise _over()
+    place = store.first_place(conn, user.id, operator=user.operator)
+    if place is None:
+        raise _over()
+    role = Role.OWNER if place.role is None else Role(place.role)
+    return Invitation("password", place.organization_id, place.organization_name, role, email)
 
 
 def _shown(row: Row[Any] | None, conn: Connection) -> Invitation:

@@ -114,6 +114,12 @@ def open_invitation(conn: Connection, hashed: str, now: int, *, lock: bool = Fal
     return conn.execute(statement.with_for_update(of=invitations) if lock else statement).first()
 
 
+def was_accepted(conn: Connection, hashed: str) -> bool:
+    """Whether a link has been used."""
+    used = invitations.c.hash == hashed, invitations.c.accepted_at.is_not(None)
+    return conn.execute(select(invitations.c.id).where(*used)).first() is not None
+
+
 def organization_name(conn: Connection, organization_id: str, *, lock: bool = False) -> str:
     """Read the name of an organization."""
     statement = select(organizations.c.name).where(organizations.c.id == organization_id)

@@ -10,7 +10,10 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from gateway.app import create_app
+from gateway.cli_recover import recovery_link
 from gateway.clock import Clock
+from gateway.crypto import open_secret_box
+from gateway.members.recovery import recovered_email, recovery_token
 from gateway.members.sessions import IDLE_MS
 from tests.gateway.dashboard.visits import PASSWORD, Visit, first_path, sign_up, visiting
 from tests.gateway.live import live, settings_for
@@ -189,6 +192,30 @@ def test_a_member_who_lost_the_password_gets_a_link(visit: Visit) -> None:
         assert "lost@example.com" in client.get("/account").text
     with fresh(visit) as client:
         assert client.post(path, data=fields).status_code == 404
+
+
+def test_whoever_has_the_machine_gets_back_in(visit: Visit) -> None:
+    visit.member("owner", "forgot@example.com")
+    link = recovery_link(visit.live.settings, "Forgot@example.com")
+    path = link[link.index("/invitations/") :]
+    fields = {"password": "found again at last", "password_again": "found again at last"}
+    with fresh(visit) as client:
+        assert client.post(path[:-1] + ("0" if path[-1] != "0" else "1"), data=fields).status_code == 404
+        assert client.post(path, data=fields).status_code == 303
+        assert "forgot@example.com" in client.get("/account").text
+    with fresh(visit) as client:
+        assert client.post(path, data=fields).status_code == 404  # used
+        stranger = recovery_link(visit.live.settings, "stranger@example.com")
+        assert client.get(stranger[stranger.index("/invitations/") :]).status_code == 404
+
+
+def test_a_way_back_is_over_after_an_hour(visit: Visit) -> None:
+    box = open_secret_box(visit.live.settings)
+    token = recovery_token(box, "owner@example.com", 1_000)
+    assert recovered_email(box, token, 1_000 + 3_600_000) == "owner@example.com"
+    assert recovered_email(box, token, 1_001 + 3_600_000) is None
+    for broken in ("", "recover", "recover.x.y.z", token.replace("recover", "first"), token + "0"):
+        assert recovered_email(box, broken, 1_000) is None
 
 
 def test_short_or_differing_passwords_are_refused_at_the_field(visit: Visit) -> None:
