@@ -9,6 +9,7 @@ from typing import Final
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import NotFoundException
 from litestar.middleware import DefineMiddleware
 
 from gateway.adapters import Adapters
@@ -23,6 +24,8 @@ from gateway.billing.stripe_account import Account
 from gateway.bus import RedisBus
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
+from gateway.dashboard.failures import unknown_page
+from gateway.dashboard.page import Pages
 from gateway.dashboard.router import dashboard
 from gateway.db import Database
 from gateway.db_open import open_database
@@ -101,7 +104,7 @@ def create_app(
     """
     configure_logging(settings.log_format, settings.log_level)
     process = _build(settings, clock or Clock(), milestone or no_milestone, resolve=resolve, group=group)
-    services = process.services
+    services, pages = process.services, Pages(settings)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
@@ -110,7 +113,11 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            *((*CONTROLLERS, *docs_handlers(), dashboard(services)) if "api" in settings.roles else ()),
+            *(
+                (*CONTROLLERS, *docs_handlers(), dashboard(services, pages))
+                if "api" in settings.roles
+                else ()
+            ),
             *health_handlers(process.readiness, process.figures),
         ],
         dependencies={
@@ -121,7 +128,7 @@ def create_app(
             DefineMiddleware(WithoutNul),
             DefineMiddleware(Authentication, keys=services.keys, limits=services.limits),
         ],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, NotFoundException: unknown_page(pages)},
         openapi_config=openapi_config(VERSION),
         logging_config=None,
         request_max_body_size=settings.limits.json_bytes,

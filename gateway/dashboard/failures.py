@@ -58,6 +58,20 @@ def page_failures(pages: Pages) -> ExceptionHandlersMap:
     return {kind: shown(kind) for kind in EXCEPTION_HANDLERS}
 
 
+def unknown_page(pages: Pages) -> Handler:
+    """Make the application's handler of paths that lead nowhere: a page for browsers, the API's answer for programs."""
+    as_json = cast("Handler", EXCEPTION_HANDLERS[HTTPException])
+
+    def handle(request: AnyRequest, error: Exception) -> Response[Any]:
+        wants_page = "text/html" in request.headers.get("accept", "") and request.method == "GET"
+        if not wants_page or request.url.path.startswith("/v1/"):
+            return as_json(request, error)
+        title, message = _TITLES[HTTPStatus.NOT_FOUND], "There is no such page."
+        return pages.show(request, "error.html", status=404, title=title, message=message)
+
+    return handle
+
+
 def _message(error: Exception, message: str) -> str:
     if isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND:
         return "There is no such page."

@@ -23,9 +23,8 @@ PAGES: Final[tuple[type[Controller], ...]] = (
 )
 
 
-def dashboard(services: Services) -> Router:
+def dashboard(services: Services, pages: Pages) -> Router:
     """Build the pages of one application."""
-    pages = Pages(services.settings)
     public_url = services.settings.public_url
 
     def session(app: ASGIApp) -> ASGIApp:  # a function: a router is copied with all that it holds

@@ -263,3 +263,11 @@ def test_every_form_of_every_page_wants_the_token(visit: Visit) -> None:
 
 def test_the_api_takes_no_cookie_for_a_key(visit: Visit) -> None:
     assert visit.client.get("/v1/videos").status_code == 401
+
+
+def test_a_path_that_leads_nowhere_is_a_page_for_browsers_alone(visit: Visit) -> None:
+    browser = visit.client.get("/no/such/page", headers={"Accept": "text/html,*/*"})
+    assert (browser.status_code, browser.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "no such page" in browser.text
+    for path in ("/no/such/page", "/v1/nothing"):
+        assert visit.client.get(path).json()["error"]["code"] == "unknown_path"
