@@ -7,7 +7,7 @@ PIP    := $(BIN)/pip --disable-pip-version-check install -q
 CHECKED := gateway providers billing local_backend tests docs/demo.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gateway demo demo-providers serve test slow check format gate sdk conformance cluster security chaos chaos-short bench bench-gpu lock clean
+.PHONY: help install install-gateway demo demo-providers serve test slow check format gate sdk conformance cluster security browser chaos chaos-short bench bench-gpu lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -77,6 +77,9 @@ cluster: install ## several processes on one PostgreSQL: roles, Redis, an update
 
 security: install ## keys, URLs, bodies, slow clients, bombs, logs and the API's description against attacks
 	@$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests/security
+
+browser: install ## the dashboard in a real Chromium, which has to be installed; pictures in out/browser
+	@$(BIN)/python -m pytest -q -rs tests/browser
 
 chaos-short: install ## kill -9 and friends on both databases, short form
 	@$(BIN)/python -m tests.chaos.run --short
