@@ -95,10 +95,6 @@ def public_entry(row: Row[Any]) -> dict[str, Any]:
         told["before"] = row.before
     if row.after is not None:
         told["data" if row.before is None else "changes_requested"] = row.after
-    key = {"id": row.actor_key_id, "type": "service_account", "service_account": {"id": row.actor_key_id}}
-    actor: dict[str, Any] = {"type": "system"}
-    if row.actor_key_id is not None:
-        actor = {"type": "api_key", "api_key": key}
     return {
         "id": row.id,
         "object": "organization.audit_log",
@@ -106,7 +102,7 @@ def public_entry(row: Row[Any]) -> dict[str, Any]:
         "effective_at": row.effective_at // 1000,
         "project": None if row.project_id is None else {"id": row.project_id},
         "actor": {
-            **actor,
+            **_actor(row.actor_key_id),
             "organization_id": row.actor_organization_id,
             "operator": row.actor_is_operator,
             "ip_address": row.ip_address,
@@ -115,3 +111,12 @@ def public_entry(row: Row[Any]) -> dict[str, Any]:
         "organization_id": row.organization_id,
         "request_id": row.request_id,
     }
+
+
+def _actor(caller_id: str | None) -> dict[str, Any]:
+    if caller_id is None:
+        return {"type": "system"}
+    if caller_id.startswith("user_"):
+        return {"type": "session", "session": {"user": {"id": caller_id}}}
+    key = {"id": caller_id, "type": "service_account", "service_account": {"id": caller_id}}
+    return {"type": "api_key", "api_key": key}

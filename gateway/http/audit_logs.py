@@ -69,10 +69,11 @@ def provide_wanted(
 
 
 class AuditActor(BaseModel):
-    """Who did it: an API key, or the system itself."""
+    """Who did it: an API key, a person on a page (`session`), or the system itself."""
 
-    type: Literal["api_key", "system"]
+    type: Literal["api_key", "session", "system"]
     api_key: dict[str, Any] | None = None
+    session: dict[str, Any] | None = None
     organization_id: str | None
     operator: bool
     ip_address: str | None

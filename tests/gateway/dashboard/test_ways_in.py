@@ -271,3 +271,14 @@ def test_a_path_that_leads_nowhere_is_a_page_for_browsers_alone(visit: Visit) ->
     assert "no such page" in browser.text
     for path in ("/no/such/page", "/v1/nothing"):
         assert visit.client.get(path).json()["error"]["code"] == "unknown_path"
+
+
+def test_what_people_do_stands_in_the_audit_log(visit: Visit) -> None:
+    visit.post("/members/invitations", {"role": "billing", "email": "books@example.com"})
+    entry = visit.operator.get("/v1/organization/audit_logs", params={"limit": 1}).json()["data"][0]
+    assert entry["type"] == "invite.sent"
+    assert entry["actor"]["type"] == "session"
+    assert entry["actor"]["session"]["user"]["id"].startswith("user_")
+    assert entry["actor"]["ip_address"] == "127.0.0.1"
+    assert entry["invite.sent"]["data"] == {"email": "books@example.com", "role": "billing"}
+    assert entry["request_id"].startswith("req_")
