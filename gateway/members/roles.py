@@ -37,7 +37,7 @@ SCOPES: Final[Mapping[Role, frozenset[Scope]]] = {
 
 WORDS: Final[Mapping[Role, str]] = {
     Role.OWNER: "Everything, money and members included.",
-    Role.ADMIN: "Everything but paying: keys, projects, members, budgets are seen, not set.",
+    Role.ADMIN: "Keys, projects and members too; sees the books and budgets, does not pay or set them.",
     Role.DEVELOPER: "Makes videos, own API keys and webhooks; sees usage.",
     Role.BILLING: "Sees usage and the books, tops up, sets budgets.",
     Role.VIEWER: "Sees videos and usage, changes nothing.",

@@ -306,6 +306,13 @@
 
   function prepare(root) {
     each("time[datetime]", tell, root);
+    each(".scroll", (box) => { // what can be scrolled can be reached by the keyboard
+      if (box.scrollWidth > box.clientWidth && !box.hasAttribute("tabindex")) {
+        box.tabIndex = 0;
+        box.setAttribute("role", "group");
+        box.setAttribute("aria-label", "Table, scrolls sideways");
+      }
+    }, root);
     if (root === document.body) drawer();
     listen();
   }
