@@ -19,6 +19,7 @@ from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import ApiError, NotFound, Unauthorized, Unavailable
 from gateway.keys import store
+from gateway.keys.last_use import LastUse
 from gateway.keys.tokens import digest
 from gateway.principal import Principal, Scope
 
@@ -82,6 +83,7 @@ class Authenticator:
         self._db = db
         self._clock = clock
         self._terms = terms
+        self._last_use = LastUse(db)
         self._operators: dict[str, Principal] = {}
         self._known: dict[str, _Answer] = {}
         self._refused: dict[str, _Answer] = {}
@@ -186,11 +188,15 @@ class Authenticator:
                 log.exception("keys_not_read")
                 _refuse(asked.values(), error)
                 continue
+            used = []
             for hashed, future in asked.items():
                 answer = _judge(rows.get(hashed), began, now_ms, self._terms)
                 self._remember(hashed, answer)
+                if answer.principal is not None:
+                    used.append(rows[hashed])
                 if not future.done():
                     future.set_result(answer)
+            self._last_use.note(used, now_ms)
 
     def _remember(self, hashed: str, answer: _Answer) -> None:
         self._known.pop(hashed, None)

@@ -14,13 +14,14 @@ from billing.tables import budgets
 from gateway.audit.notes import Caller, Of, caller
 from gateway.clock import Clock
 from gateway.db import Database
-from gateway.errors import BadRequest, Forbidden
+from gateway.errors import BadRequest
 from gateway.events import Hints
 from gateway.idempotency.service import Claim, record
 from gateway.ids import new_id
 from gateway.keys import store
 from gateway.keys.authentication import Authenticator, Terms
 from gateway.keys.forms import KeyChanges, KeyForm, NameForm, OrganizationForm, budget_values
+from gateway.keys.permission import maker, may_grant, only_made_by
 from gateway.keys.plans import KnownPlans
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
@@ -163,6 +164,7 @@ class KeyService:
         self, principal: Principal, project_id: str, claim: Claim | None = None
     ) -> Json:
         """Close a project for good: its keys fail within a second. BadRequest for the default project."""
+        principal.require(Scope.ORGANIZATION)
         if project_id == DEFAULT_PROJECT and principal.organization_id == DEFAULT_ORGANIZATION:
             raise BadRequest("The default project cannot be archived.", param="project_id")
         archived = {"archived_at": self._clock.now_ms()}
@@ -175,15 +177,17 @@ class KeyService:
 
         A replay under the same Idempotency-Key has `value` null: the secret is never stored.
         """
-        principal.require(Scope.ORGANIZATION)
-        _may_grant(principal, form.scopes)
+        only_made_by(principal)
+        may_grant(principal, form.scopes)
         now = self._clock.now_ms()
         _in_future(form.expires_at, now)
         token, by = new_token(), caller(principal)
 
         def write(conn: Connection) -> Json:
             store.live_project(conn, principal.organization_id, project_id)
-            key_id = _insert_key(conn, principal.organization_id, project_id, token, form, now)
+            key_id = _insert_key(
+                conn, principal.organization_id, project_id, token, form, now, maker(principal)
+            )
             if form.budget is not None:
                 own = {"scope": "key", "scope_id": key_id}
                 values = budget_values(new_id("bud"), principal.organization_id, form.budget, now)
@@ -198,23 +202,23 @@ class KeyService:
         return await self._db.write(write)
 
     async def list_keys(self, principal: Principal, project_id: str, page: PageQuery) -> Page:
-        """Keys of a project, redacted; revoked ones are gone."""
-        principal.require(Scope.ORGANIZATION)
+        """Keys of a project that the caller may see, redacted; revoked ones are gone."""
+        made_by = only_made_by(principal)
 
         def read(conn: Connection) -> store.PageRows:
             store.project(conn, principal.organization_id, project_id)
-            return store.list_keys(conn, project_id, page)
+            return store.list_keys(conn, project_id, page, made_by=made_by)
 
         found = await self._db.read(read)
         return Page([public_key(row) for row in found.rows], found.has_more)
 
     async def get_key(self, principal: Principal, project_id: str, key_id: str) -> Json:
         """One key, redacted."""
-        principal.require(Scope.ORGANIZATION)
+        made_by = only_made_by(principal)
 
         def read(conn: Connection) -> store.AnyRow:
             store.project(conn, principal.organization_id, project_id)
-            return store.key(conn, project_id, key_id)
+            return store.key(conn, project_id, key_id, made_by=made_by)
 
         return public_key(await self._db.read(read))
 
@@ -227,7 +231,8 @@ class KeyService:
         claim: Claim | None = None,
     ) -> Json:
         """Change the fields that were sent; the new limits hold within a second in every process."""
-        _may_grant(principal, changes.scopes or frozenset())
+        principal.require(Scope.ORGANIZATION)
+        may_grant(principal, changes.scopes or frozenset())
         now = self._clock.now_ms()
         _in_future(changes.expires_at, now)
         values, by = _changed_columns(changes), caller(principal)
@@ -241,23 +246,25 @@ class KeyService:
             record(conn, claim, 200, answer, now)
             return answer
 
-        return await self._changed(principal, write)
+        return await self._changed(write)
 
     async def revoke_key(self, principal: Principal, project_id: str, key_id: str) -> Json:
         """End a key for good: it fails within a second in every process, at once in this one."""
+        made_by = only_made_by(principal)
         now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
-            before = public_key(_managed_key(conn, principal, project_id, key_id))
+            before = public_key(_managed_key(conn, principal, project_id, key_id, made_by))
             conn.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=now))
             by.note(conn, "api_key.deleted", key_id, _of_key(principal, before), before=before)
             return deleted_key(key_id)
 
-        return await self._changed(principal, write)
+        return await self._changed(write)
 
     async def _change_project(
         self, principal: Principal, project_id: str, values: Json, claim: Claim | None, event: str
     ) -> Json:
+        principal.require(Scope.ORGANIZATION)
         now, by = self._clock.now_ms(), caller(principal)
 
         def write(conn: Connection) -> Json:
@@ -268,10 +275,9 @@ class KeyService:
             record(conn, claim, 200, answer, now)
             return answer
 
-        return await self._changed(principal, write)
+        return await self._changed(write)
 
-    async def _changed(self, principal: Principal, write: Callable[[Connection], Json]) -> Json:
-        principal.require(Scope.ORGANIZATION)
+    async def _changed(self, write: Callable[[Connection], Json]) -> Json:
         try:
             return await self._db.write(write)
         finally:
@@ -306,7 +312,13 @@ def _insert_project(conn: Connection, project_id: str, organization_id: str, nam
 
 
 def _insert_key(  # noqa: PLR0917  (one row's parts)
-    conn: Connection, organization_id: str, project_id: str, token: str, form: KeyForm, now: int
+    conn: Connection,
+    organization_id: str,
+    project_id: str,
+    token: str,
+    form: KeyForm,
+    now: int,
+    made_by: str | None = None,
 ) -> str:
     key_id = new_id("key")
     conn.execute(
@@ -323,6 +335,7 @@ def _insert_key(  # noqa: PLR0917  (one row's parts)
             concurrent_videos=form.concurrent_videos,
             created_at=now,
             expires_at=None if form.expires_at is None else form.expires_at * 1000,
+            created_by=made_by,
         )
     )
     return key_id
@@ -336,18 +349,15 @@ def _of_key(principal: Principal, key: Json) -> Of:
     return Of(principal.organization_id, key["project_id"])
 
 
-def _managed_key(conn: Connection, principal: Principal, project_id: str, key_id: str) -> store.AnyRow:
+def _managed_key(
+    conn: Connection, principal: Principal, project_id: str, key_id: str, made_by: str | None = None
+) -> store.AnyRow:
     """Read a key that the caller may change. NotFound if foreign, Forbidden for an operator's key."""
     store.live_project(conn, principal.organization_id, project_id)
-    row = store.key(conn, project_id, key_id)
+    row = store.key(conn, project_id, key_id, made_by=made_by)
     if Scope.OPERATOR in row.scopes:
         principal.require(Scope.OPERATOR)
     return row
-
-
-def _may_grant(principal: Principal, scopes: frozenset[Scope]) -> None:
-    if Scope.OPERATOR in scopes and Scope.OPERATOR not in principal.scopes:
-        raise Forbidden("Only the operator may give a key the scope 'operator'.", param="scopes")
 
 
 def _in_future(expires_at: int | None, now_ms: int) -> None:

@@ -87,9 +87,9 @@ def live_project(conn: Connection, organization_id: str, project_id: str) -> Any
     return row
 
 
-def key(conn: Connection, project_id: str, key_id: str) -> AnyRow:
-    """Read a key of the project that is not revoked. NotFound for others."""
-    statement = _keys_of(project_id).where(api_keys.c.id == key_id)
+def key(conn: Connection, project_id: str, key_id: str, *, made_by: str | None = None) -> AnyRow:
+    """Read a key of the project that is not revoked, and made by `made_by` if given. NotFound for others."""
+    statement = _keys_of(project_id, made_by).where(api_keys.c.id == key_id)
     row = conn.execute(statement).first()
     if row is None:
         raise NotFound(
@@ -111,13 +111,14 @@ def list_projects(conn: Connection, organization_id: str, page: PageQuery, *, ar
     return _page(conn, projects, statement, page)
 
 
-def list_keys(conn: Connection, project_id: str, page: PageQuery) -> PageRows:
-    """Keys of one project that are not revoked."""
-    return _page(conn, api_keys, _keys_of(project_id), page)
+def list_keys(conn: Connection, project_id: str, page: PageQuery, *, made_by: str | None = None) -> PageRows:
+    """Keys of one project that are not revoked, only those that `made_by` made if given."""
+    return _page(conn, api_keys, _keys_of(project_id, made_by), page)
 
 
-def _keys_of(project_id: str) -> Select[Any]:
-    return select(api_keys).where(api_keys.c.project_id == project_id, api_keys.c.revoked_at.is_(None))
+def _keys_of(project_id: str, made_by: str | None = None) -> Select[Any]:
+    keys = select(api_keys).where(api_keys.c.project_id == project_id, api_keys.c.revoked_at.is_(None))
+    return keys if made_by is None else keys.where(api_keys.c.created_by == made_by)
 
 
 def _page(conn: Connection, table: Table, statement: Select[Any], page: PageQuery) -> PageRows:

@@ -43,6 +43,7 @@ api_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),  # right to a few minutes: see gateway.keys.last_use
     Column("created_by", String(64)),  # the person who made it on a page; NULL for one made by another key
     Index("ix_api_keys_project_id_id", "project_id", "id"),
 )

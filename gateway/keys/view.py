@@ -46,7 +46,10 @@ class KeyOwner(_Answer):
 
 
 class ProjectApiKey(_Answer):
-    """Who calls; never with its secret. `models` and limits are null where there is no limit."""
+    """Who calls; never with its secret. `models` and limits are null where there is no limit.
+
+    `last_used_at` is right to five minutes. `created_by` is the person who made it on a page, else null.
+    """
 
     id: str
     object: Literal["organization.project.api_key"] = "organization.project.api_key"
@@ -54,7 +57,8 @@ class ProjectApiKey(_Answer):
     redacted_value: str
     project_id: str
     created_at: int
-    last_used_at: int | None = None
+    last_used_at: int | None
+    created_by: str | None
     expires_at: int | None
     owner: KeyOwner = KeyOwner()
     owner_project_access: Literal["active", "inactive"] = "active"
@@ -128,6 +132,8 @@ def public_key(row: AnyRow) -> dict[str, Any]:
         redacted_value=row.redacted_value,
         project_id=row.project_id,
         created_at=row.created_at // 1000,
+        last_used_at=_seconds(row.last_used_at),
+        created_by=row.created_by,
         expires_at=_seconds(row.expires_at),
         scopes=sorted(scope for scope in row.scopes if scope in set(Scope)),
         models=None if row.models is None else sorted(row.models),

@@ -77,10 +77,12 @@ def upgrade() -> None:
     sa.UniqueConstraint('hash', name=op.f('uq_share_links_hash'))
     )
     op.create_index('ix_share_links_video_id', 'share_links', ['video_id'])
+    op.add_column('api_keys', sa.Column('last_used_at', sa.BigInteger(), nullable=True))
     op.add_column('api_keys', sa.Column('created_by', sa.String(length=64), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column('api_keys', 'created_by')
+    op.drop_column('api_keys', 'last_used_at')
     for table in ('share_links', 'sessions', 'invitations', 'memberships', 'users'):
         op.drop_table(table)
