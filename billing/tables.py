@@ -25,6 +25,8 @@ metadata = MetaData(
     },
 )
 
+NOT_OF_VIDEOS = "kind NOT IN ('hold', 'capture', 'release', 'cost')"
+
 balances = Table(
     "billing_balances",
     metadata,
@@ -62,6 +64,15 @@ entries = Table(
         "created_at",
         sqlite_where=text("kind NOT IN ('hold', 'capture', 'release')"),
         postgresql_where=text("kind NOT IN ('hold', 'capture', 'release')"),
+    ),
+    # what people look for among the entries of all videos
+    Index(
+        "ix_ledger_entries_rare",
+        "organization_id",
+        "created_at",
+        "id",
+        sqlite_where=text(NOT_OF_VIDEOS),
+        postgresql_where=text(NOT_OF_VIDEOS),
     ),
 )
 

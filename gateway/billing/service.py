@@ -1,8 +1,7 @@
 """Credit, budgets and terms: what an organization may spend, and the operator's hand on it."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, update
 
@@ -15,6 +14,7 @@ from billing.meters import cancel_usage
 from billing.money import format_usd
 from gateway.audit.notes import Of, caller
 from gateway.billing import store
+from gateway.billing.books import Books, Page
 from gateway.billing.forms import (
     AdjustmentForm,
     BudgetChanges,
@@ -25,15 +25,12 @@ from gateway.billing.forms import (
 )
 from gateway.billing.included import grant_included
 from gateway.billing.view import (
-    LEDGER_COLUMNS,
     DeletedBudget,
     OrganizationTerms,
     Refund,
-    ledger_lines,
     public_balance,
     public_budget,
     public_credit,
-    public_entry,
     public_plan,
 )
 from gateway.clock import Clock
@@ -47,19 +44,8 @@ from gateway.keys.store import PageQuery
 from gateway.keys.tables import organizations
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
-from gateway.usage.view import csv_text
 
 Json = dict[str, Any]
-_FILE_ENTRIES: Final = 500
-"""How many entries of a file are read at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of public objects, and whether more follow."""
-
-    data: list[Json]
-    has_more: bool
 
 
 class BillingService:
@@ -69,6 +55,7 @@ class BillingService:
         self._db = db
         self._clock = clock
         self._plans = KnownPlans(settings.plans)
+        self.books = Books(db, clock)
 
     async def balance(self, principal: Principal) -> Json:
         """Show what can be spent."""
@@ -77,30 +64,13 @@ class BillingService:
 
     async def ledger(self, principal: Principal, page: PageQuery) -> Page:
         """List the entries of the books."""
-        rows, more = await self._entries(principal, page)
-        return Page([public_entry(entry, lines) for entry, lines in rows], more)
+        return await self.books.page(principal, page)
 
     async def ledger_csv(
         self, principal: Principal, after: str | None, *, descending: bool
     ) -> AsyncIterator[str]:
         """Every entry behind `after` as CSV, read as fast as it is taken. BadRequest for an unknown `after`."""
-        page = PageQuery(_FILE_ENTRIES, after, descending)
-        first = await self._entries(principal, page)  # what is wrong with it is told before the file begins
-
-        async def file() -> AsyncIterator[str]:
-            yield csv_text([LEDGER_COLUMNS])
-            rows, more = first
-            while rows:
-                yield csv_text(ledger_lines(rows))
-                if not more:
-                    return
-                rows, more = await self._entries(principal, replace(page, after=rows[-1][0].id))
-
-        return file()
-
-    async def _entries(self, principal: Principal, page: PageQuery) -> tuple[store.EntryRows, bool]:
-        organization_id, costs = principal.organization_id, Scope.OPERATOR in principal.scopes
-        return await self._db.read(lambda conn: store.ledger_page(conn, organization_id, page, costs=costs))
+        return await self.books.csv(principal, after, descending=descending)
 
     async def credits(self, principal: Principal, page: PageQuery, organization: str | None = None) -> Page:
         """List what the operator gave; of another organization only to an operator."""

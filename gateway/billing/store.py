@@ -3,11 +3,31 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, and_, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from billing.budgets import period_start
 from billing.ledger_costs import KIND as COST
-from billing.tables import balances, budget_periods, budgets, credit_lots, entries, lines
+from billing.tables import (
+    NOT_OF_VIDEOS,
+    balances,
+    budget_periods,
+    budgets,
+    credit_lots,
+    entries,
+    lines,
+)
 from gateway.errors import BadRequest, NotFound
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
@@ -17,6 +37,13 @@ _CREDITS: Final = (
     .join(lines, and_(lines.c.entry_id == entries.c.id, lines.c.account.in_(("equity", "promotion"))))
     .outerjoin(credit_lots, credit_lots.c.id == entries.c.subject)
 )
+COMMON_KINDS: Final = ("hold", "capture", "release", COST)
+"""Kinds of entry that every video has."""
+RARE_KINDS: Final = ("top_up", "credit", "grant", "expire", "refund", "reverse", "adjust")
+_MOST_LOTS: Final = 100
+_MOST_BUDGETS: Final = 1000
+_RARE: Final = text(NOT_OF_VIDEOS)
+"""As the index has it, word for word."""
 EntryRows = list[tuple[Any, list[tuple[str, int]]]]
 """Entries, each with its lines (account, micro-USD)."""
 
@@ -57,12 +84,16 @@ def is_refunded(conn: Connection, video_id: str) -> bool:
 
 
 def ledger_page(
-    conn: Connection, organization_id: str, page: PageQuery, *, costs: bool
+    conn: Connection, organization_id: str, page: PageQuery, *, costs: bool, kinds: Sequence[str] = ()
 ) -> tuple[EntryRows, bool]:
     """Entries with their lines, by time; what upstreams take only with `costs`: it is the operator's business."""
     where: ColumnElement[bool] = entries.c.organization_id == organization_id
     if not costs:
         where = and_(where, entries.c.kind != COST)
+    if kinds:
+        where = and_(where, entries.c.kind.in_(kinds))
+        if not set(kinds) & set(COMMON_KINDS):
+            where = and_(where, _RARE)
     rows, more = _page(conn, entries, select(entries), where, page)
     found: dict[str, list[tuple[str, int]]] = {row.id: [] for row in rows}
     of_page = select(lines).where(lines.c.entry_id.in_(list(found))).order_by(lines.c.account)
@@ -73,7 +104,8 @@ def ledger_page(
 
 def credits_page(conn: Connection, organization_id: str, page: PageQuery) -> tuple[Sequence[Any], bool]:
     """What the operator gave, with what is left of the parts that end."""
-    where = and_(entries.c.kind.in_(("credit", "grant")), entries.c.organization_id == organization_id)
+    given = entries.c.kind.in_(("credit", "grant"))
+    where = and_(given, entries.c.organization_id == organization_id, _RARE)
     return _page(conn, entries, _CREDITS, where, page)
 
 
@@ -81,6 +113,27 @@ def credit(conn: Connection, subject: str) -> Any:
     """Read what one grant gave."""
     given = and_(entries.c.subject == subject, entries.c.kind.in_(("credit", "grant")))
     return conn.execute(_CREDITS.where(given)).one()
+
+
+def open_lots(conn: Connection, organization_id: str, now: int) -> Sequence[Any]:
+    """Credit that ends after `now` and of which something is left."""
+    statement = select(credit_lots).where(
+        credit_lots.c.organization_id == organization_id,
+        credit_lots.c.expires_at > now,
+        credit_lots.c.remaining > 0,
+    )
+    return conn.execute(statement.order_by(credit_lots.c.expires_at).limit(_MOST_LOTS)).all()
+
+
+def budgets_of(conn: Connection, organization_id: str, scope: str, scope_ids: Sequence[str]) -> Sequence[Any]:
+    """Budgets in force of these keys, projects or users."""
+    statement = select(budgets).where(
+        budgets.c.organization_id == organization_id,
+        budgets.c.archived_at.is_(None),
+        budgets.c.scope == scope,
+        budgets.c.scope_id.in_(scope_ids),
+    )
+    return conn.execute(statement.order_by(budgets.c.id).limit(_MOST_BUDGETS)).all()
 
 
 def budgets_page(conn: Connection, organization_id: str, page: PageQuery) -> tuple[Sequence[Any], bool]:

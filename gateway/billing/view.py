@@ -202,6 +202,19 @@ def public_credit(row: Any) -> dict[str, Any]:
     ).model_dump()
 
 
+def public_lot(row: Any) -> dict[str, Any]:
+    """Shape credit that ends."""
+    return Credit(
+        id=row.id,
+        organization_id=row.organization_id,
+        amount_usd=format_usd(row.granted),
+        remaining_usd=format_usd(row.remaining),
+        reason=row.memo,
+        created_at=row.created_at // 1000,
+        expires_at=row.expires_at // 1000,
+    ).model_dump()
+
+
 def public_budget(row: Any, used: int, start: int) -> dict[str, Any]:
     """Shape a budget and what is used of it in the period that began at `start` (milliseconds)."""
 

@@ -139,6 +139,13 @@ outbox = Table(
         "ix_outbox_due", "due", sqlite_where=text("due IS NOT NULL"), postgresql_where=text("due IS NOT NULL")
     ),
     Index("ix_outbox_endpoint_id", "endpoint_id", "id"),
+    Index(
+        "ix_outbox_project_id_id",
+        "project_id",
+        "id",
+        sqlite_where=text("endpoint_id IS NULL"),
+        postgresql_where=text("endpoint_id IS NULL"),
+    ),
 )
 
 notices = Table(

@@ -8,6 +8,9 @@ down_revision = '0012'
 branch_labels = None
 depends_on = None
 
+RARE = "kind NOT IN ('hold', 'capture', 'release', 'cost')"
+OF_REQUESTS = 'endpoint_id IS NULL'
+
 
 def upgrade() -> None:
     op.create_table('users',
@@ -79,9 +82,15 @@ def upgrade() -> None:
     op.create_index('ix_share_links_video_id', 'share_links', ['video_id'])
     op.add_column('api_keys', sa.Column('last_used_at', sa.BigInteger(), nullable=True))
     op.add_column('api_keys', sa.Column('created_by', sa.String(length=64), nullable=True))
+    op.create_index('ix_ledger_entries_rare', 'ledger_entries', ['organization_id', 'created_at', 'id'],
+        sqlite_where=sa.text(RARE), postgresql_where=sa.text(RARE))
+    op.create_index('ix_outbox_project_id_id', 'outbox', ['project_id', 'id'],
+        sqlite_where=sa.text(OF_REQUESTS), postgresql_where=sa.text(OF_REQUESTS))
 
 
 def downgrade() -> None:
+    op.drop_index('ix_outbox_project_id_id', table_name='outbox')
+    op.drop_index('ix_ledger_entries_rare', table_name='ledger_entries')
     op.drop_column('api_keys', 'created_by')
     op.drop_column('api_keys', 'last_used_at')
     for table in ('share_links', 'sessions', 'invitations', 'memberships', 'users'):

@@ -361,7 +361,7 @@ def table(answer: httpx.Response) -> list[dict[str, str]]:
 
 def test_the_ledger_as_csv(gateway: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole of it, however few entries are read at once: a row for each line of each entry."""
-    monkeypatch.setattr("gateway.billing.service._FILE_ENTRIES", 2)
+    monkeypatch.setattr("gateway.billing.books._FILE_ENTRIES", 2)
     customer = Customer(gateway, billing_mode="prepaid")
     customer.give("1.00", reason="=1+1")
     customer.give("0.10", expires_at=int(time.time()) + 3600)
