@@ -138,7 +138,7 @@ async def test_what_a_person_does_is_noted_under_that_person(
 ):
     own = await keys.create_key(developer, DEFAULT_PROJECT, form())
     found = await AuditService(db).list(operator, Wanted(1, lists={"object_id": [own["id"]]}))
-    assert found.data[0]["actor"]["api_key"]["id"] == "user_ada"
+    assert found.data[0]["actor"]["session"]["user"]["id"] == "user_ada"
     assert found.data[0]["api_key.created"]["data"]["created_by"] == "user_ada"
 
 
