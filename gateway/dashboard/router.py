@@ -13,6 +13,9 @@ from gateway.dashboard.page import Pages
 from gateway.dashboard.pages_account import AccountPages
 from gateway.dashboard.pages_entrance import EntrancePages
 from gateway.dashboard.pages_members import MembersPages
+from gateway.dashboard.pages_shared import SharedPages
+from gateway.dashboard.pages_video import VideoPages
+from gateway.dashboard.pages_videos import VideosPages
 from gateway.dashboard.session import Session, provide_visitor
 from gateway.services import Services
 
@@ -20,6 +23,9 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     EntrancePages,
     AccountPages,
     MembersPages,
+    VideosPages,
+    VideoPages,
+    SharedPages,
 )
 
 
