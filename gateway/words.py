@@ -3,13 +3,14 @@
 import re
 from typing import Final
 
-_WORD: Final = re.compile(r"\w+")
+_WORD: Final = re.compile(r"[^\W_]+")
 _MOST: Final = 16
+_LONGEST: Final = 100
 
 
 def words_of(text: str) -> list[str]:
-    """Take a search apart: words in lower case, sixteen at most."""
-    return _WORD.findall(text.lower())[:_MOST]
+    """Take a search apart: words in lower case, sixteen at most, of letters and digits."""
+    return [word[:_LONGEST] for word in _WORD.findall(text.lower())[:_MOST]]
 
 
 def says(text: str | None, words: str) -> int:

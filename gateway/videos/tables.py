@@ -6,9 +6,12 @@ from gateway.db import metadata
 
 WORDS = (
     "to_tsvector('simple'::regconfig, "
-    "project_id || ' ' || regexp_replace(lower(coalesce(prompt, '')), '\\W+', ' ', 'g'))"
+    "replace(project_id, '_', '') || ' ' || regexp_replace(lower(coalesce(prompt, '')), '[\\W_]+', ' ', 'g'))"
 )
-"""The words of a video's prompt, and its project as one of them: PostgreSQL's expression, as its index has it."""
+"""The words of a video's prompt, and its project as one of them: PostgreSQL's expression, as its index has it.
+
+The project is a single word: two would be a phrase, for which PostgreSQL takes every prompt that it finds apart again.
+"""
 
 videos = Table(
     "videos",
