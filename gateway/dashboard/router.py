@@ -12,7 +12,10 @@ from gateway.dashboard.form import provide_form
 from gateway.dashboard.page import Pages
 from gateway.dashboard.pages_account import AccountPages
 from gateway.dashboard.pages_entrance import EntrancePages
+from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
+from gateway.dashboard.pages_projects import ProjectsPages
+from gateway.dashboard.pages_webhooks import WebhooksPages
 from gateway.dashboard.session import Session, provide_visitor
 from gateway.services import Services
 
@@ -20,6 +23,9 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     EntrancePages,
     AccountPages,
     MembersPages,
+    KeysPages,
+    WebhooksPages,
+    ProjectsPages,
 )
 
 
