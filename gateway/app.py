@@ -21,6 +21,7 @@ from gateway.billing.recharge import Recharges
 from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
 from gateway.billing.stripe_account import Account
+from gateway.billing.trail import MoneyTrail
 from gateway.bus import RedisBus
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
@@ -80,6 +81,7 @@ from gateway.videos.following import Following
 from gateway.videos.input_links import InputLinks
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
+from gateway.videos.sharing import Sharing
 from gateway.webhooks.sending import Sender
 from gateway.webhooks.service import WebhookService
 from providers.http import HttpDoor
@@ -196,6 +198,8 @@ def _build(
             metrics=metrics,
         ),
         content=VideoContent(db, storage, media, clock),
+        sharing=Sharing(db, clock),
+        trail=MoneyTrail(db),
         files=FileService(db, storage, media, clock),
         webhooks=WebhookService(
             db, clock, secrets=secrets, sender=Sender(door), settings=settings, hints=hints

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from gateway.clock import Clock
 from gateway.db import BatchHandler, DatabaseUse, json_text, later
 from gateway.db_group import Outcome, TransactionLost, Work, run_group, settle
+from gateway.words import says
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741
@@ -29,7 +30,7 @@ READERS: Final = 2
 
 
 def sqlite_engine(path: Path, clock: Clock, *, read_only: bool = False) -> Engine:
-    """An engine whose connections carry the pragmas and the `onereel_now_ms()` function."""
+    """An engine whose connections carry the pragmas and the functions of ours."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
         poolclass=NullPool,
@@ -43,6 +44,7 @@ def sqlite_engine(path: Path, clock: Clock, *, read_only: bool = False) -> Engin
         dbapi.isolation_level = None
         # "deterministic" means asked once per statement, not once per row
         dbapi.create_function("onereel_now_ms", 0, clock.now_ms, deterministic=True)
+        dbapi.create_function("onereel_says", 2, says, deterministic=True)
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000"):
             dbapi.execute(f"PRAGMA {pragma}")
         if read_only:

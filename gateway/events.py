@@ -20,11 +20,12 @@ class News:
 
 
 class Watch:
-    """One who waits for news of a video, beyond the `version` it has. `token` is the API key that lets it."""
+    """One who waits for news of a video, beyond the `version` it has. `token` is the API key that lets it, None for a person
+    on a page."""
 
     __slots__ = ("_event", "_news", "token", "version")
 
-    def __init__(self, token: str, version: int) -> None:
+    def __init__(self, token: str | None, version: int) -> None:
         self.token = token
         self.version = version
         self._news = False
@@ -128,7 +129,7 @@ class Hints:
         self._forget.append(forget)
 
     @asynccontextmanager
-    async def watching(self, video_id: str, token: str, version: int) -> AsyncIterator[Watch]:
+    async def watching(self, video_id: str, token: str | None, version: int) -> AsyncIterator[Watch]:
         """Wake the watch whenever the video changes or the key may have."""
         watch = Watch(token, version)
         self._watches.setdefault(video_id, set()).add(watch)

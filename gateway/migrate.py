@@ -20,7 +20,7 @@ from gateway.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-HEAD = "0013"
+HEAD = "0014"
 SCRIPTS: Final = Path(__file__).parent.parent / "migrations"
 LOCK_TIMEOUT_MS: Final = 2000
 """A change of a table waits so long for those who use it, and everyone else waits behind it."""

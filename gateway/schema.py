@@ -4,6 +4,7 @@ import re
 from typing import Final
 
 import billing.stripe_tables
+import billing.timing_tables
 import billing.usage_tables
 import gateway.audit.tables
 import gateway.files.tables
@@ -23,6 +24,7 @@ from gateway.db import metadata as gateway_metadata
 
 TABLE_MODULES = (
     billing.stripe_tables,
+    billing.timing_tables,
     billing.usage_tables,
     gateway.audit.tables,
     gateway.files.tables,
@@ -42,5 +44,8 @@ TABLE_MODULES = (
 
 PARTITIONS: Final = re.compile(r"poll_log_(rest|\d{4}_\d{2})")
 """Tables of PostgreSQL that are parts of others: no metadata names them."""
+
+EXPRESSIONS: Final = {"ix_videos_words"}
+"""Indexes of PostgreSQL over expressions."""
 
 METADATA = [gateway_metadata, billing_metadata]

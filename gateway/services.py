@@ -7,6 +7,7 @@ from typing import Any
 from gateway.audit.service import AuditService
 from gateway.billing.service import BillingService
 from gateway.billing.stripe import StripeService
+from gateway.billing.trail import MoneyTrail
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.events import Hints
@@ -30,6 +31,7 @@ from gateway.videos.content import VideoContent
 from gateway.videos.input_links import InputLinks
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
+from gateway.videos.sharing import Sharing
 from gateway.webhooks.service import WebhookService
 
 
@@ -51,6 +53,8 @@ class Services:
     idempotency: Idempotency
     videos: VideoService
     content: VideoContent
+    sharing: Sharing
+    trail: MoneyTrail
     files: FileService
     webhooks: WebhookService
     billing: BillingService

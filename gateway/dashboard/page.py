@@ -1,7 +1,7 @@
 """HTML answers: templates, what every page knows, and the headers that keep other sites and other people out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -50,7 +50,7 @@ class Pages:
             auto_reload=False,
         )
         self._templates.globals.update(asset=asset_path, Scope=Scope)
-        self._templates.filters.update(usd=usd, iso=iso, clock=clock)
+        self._templates.filters.update(usd=usd, iso=iso, clock=clock, zipped=zipped)
 
     @property
     def secure(self) -> bool:
@@ -118,3 +118,8 @@ def iso(seconds: float) -> str:
 def clock(seconds: float) -> str:
     """Write a moment for people without JavaScript."""
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def zipped(labels: Iterable[str], values: Iterable[str]) -> list[tuple[str, str]]:
+    """Pair the values of a choice with what people read."""
+    return list(zip(values, labels, strict=True))

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from litestar import Controller, Request, Response, get
@@ -53,41 +54,46 @@ class VideoEvents(Controller):
         The event id is the video's version; Last-Event-ID resumes after it. 204 when there is nothing more to come.
         The stream ends without a last event when the key is revoked.
         """
-        seen = _last_event_id(request)
+        seen = last_event_id(request)
         version, video = await videos.retrieve_versioned(principal, video_id)
         if seen >= version and video["status"] in _ENDED:
             return Response(None, status_code=204)
         token = bearer_token(request.headers.get("authorization", "").encode("latin-1"))
-        feed = _Feed(
+        feed = Feed(
             videos=videos,
             hints=hints,
             clock=clock,
             principal=principal,
             video_id=video_id,
-            keys=keys,
+            is_let=partial(_is_good, keys, token),
             token=token,
         )
-        return Stream(feed.events(seen, version, video), media_type="text/event-stream", headers=_HEADERS)
+        return feed.answer(seen, version, video)
 
 
 @dataclass(frozen=True, slots=True)
-class _Feed:
-    """One client's view of one video."""
+class Feed:
+    """One client's view of one video, for as long as `is_let` says so; `token` is the API key, if it is one."""
 
     videos: VideoService
     hints: Hints
     clock: Clock
     principal: Principal
     video_id: str
-    keys: KeyService
-    token: str
+    is_let: Callable[[], Awaitable[bool]]
+    token: str | None = None
+    patience: float = COMMENT_SECONDS
+
+    def answer(self, seen: int, version: int, video: dict[str, Any]) -> Response[Any]:
+        """Stream the events."""
+        return Stream(self.events(seen, version, video), media_type="text/event-stream", headers=_HEADERS)
 
     async def events(self, seen: int, version: int, video: dict[str, Any]) -> AsyncIterator[str]:
         """Yield every version after `seen`, this one first; ends with the video, or when it is deleted or the key
         revoked."""
         spoken = self.clock.monotonic()
         async with self.hints.watching(self.video_id, self.token, version) as watch:
-            while not self.hints.closing and await self._may_listen():
+            while not self.hints.closing and await self.is_let():
                 if watch.take():
                     try:
                         version, video = await self.videos.retrieve_versioned(self.principal, self.video_id)
@@ -107,16 +113,17 @@ class _Feed:
                 if silent >= COMMENT_SECONDS:
                     spoken, silent = self.clock.monotonic(), 0
                     yield ": waiting\n\n"
-                await watch.wait(COMMENT_SECONDS - silent)
+                await watch.wait(min(self.patience, COMMENT_SECONDS - silent))
 
-    async def _may_listen(self) -> bool:
-        try:
-            await self.keys.authenticate(self.token)
-        except Unauthorized:
-            return False
-        except Unavailable:
-            return True  # nobody knows just now; asked again at the next turn
-        return True
+
+async def _is_good(keys: KeyService, token: str) -> bool:
+    try:
+        await keys.authenticate(token)
+    except Unauthorized:
+        return False
+    except Unavailable:
+        return True  # nobody knows just now; asked again at the next turn
+    return True
 
 
 def event(version: int, video: dict[str, Any]) -> str:
@@ -125,6 +132,6 @@ def event(version: int, video: dict[str, Any]) -> str:
     return f"id: {version}\nevent: {name}\ndata: {json.dumps(video, separators=(',', ':'))}\n\n"
 
 
-def _last_event_id(request: Request[Any, Any, Any]) -> int:
+def last_event_id(request: Request[Any, Any, Any]) -> int:
     text = request.headers.get("last-event-id", "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0

@@ -140,6 +140,12 @@ outbox = Table(
     ),
     Index("ix_outbox_endpoint_id", "endpoint_id", "id"),
     Index(
+        "ix_outbox_video_id",
+        "video_id",
+        sqlite_where=text("video_id IS NOT NULL"),
+        postgresql_where=text("video_id IS NOT NULL"),
+    ),
+    Index(
         "ix_outbox_project_id_id",
         "project_id",
         "id",

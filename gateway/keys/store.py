@@ -98,6 +98,18 @@ def key(conn: Connection, project_id: str, key_id: str, *, made_by: str | None =
     return row
 
 
+def key_names(conn: Connection, organization_id: str, key_ids: Sequence[str]) -> dict[str, str]:
+    """Read the names of keys of one organization, revoked ones too."""
+    found: dict[str, str] = {}
+    for start in range(0, len(key_ids), _CHUNK):
+        chosen = api_keys.c.id.in_(key_ids[start : start + _CHUNK])
+        statement = select(api_keys.c.id, api_keys.c.name).where(
+            api_keys.c.organization_id == organization_id, chosen
+        )
+        found.update({row.id: row.name for row in conn.execute(statement)})
+    return found
+
+
 def list_organizations(conn: Connection, page: PageQuery) -> PageRows:
     """Every organization: for the operator only."""
     return _page(conn, organizations, select(organizations), page)
@@ -114,6 +126,18 @@ def list_projects(conn: Connection, organization_id: str, page: PageQuery, *, ar
 def list_keys(conn: Connection, project_id: str, page: PageQuery, *, made_by: str | None = None) -> PageRows:
     """Keys of one project that are not revoked, only those that `made_by` made if given."""
     return _page(conn, api_keys, _keys_of(project_id, made_by), page)
+
+
+def names(conn: Connection, organization_id: str | None, ids: Sequence[str]) -> dict[str, str]:
+    """Give the names of keys, projects and organizations, also of those that ended; None: of every organization."""
+    found: dict[str, str] = {}
+    for table in (api_keys, projects, organizations):
+        owner = table.c.id if table is organizations else table.c.organization_id
+        statement = select(table.c.id, table.c.name).where(table.c.id.in_(ids))
+        if organization_id is not None:
+            statement = statement.where(owner == organization_id)
+        found.update({row.id: row.name for row in conn.execute(statement)})
+    return found
 
 
 def _keys_of(project_id: str, made_by: str | None = None) -> Select[Any]:

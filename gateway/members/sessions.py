@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from gateway.clock import Clock
 from gateway.db import Database
+from gateway.db_group import DatabaseAway
 from gateway.errors import NotFound
 from gateway.ids import new_id
 from gateway.keys.service import KeyService
@@ -118,6 +119,23 @@ class Sessions:
             project_name=place.project_name,
             principal=await self._keys.person(session.user_id, place.project_id, scopes),
         )
+
+    async def lasts(self, visitor: Visitor) -> bool:
+        """Whether the session is still there and lets its person into the same project, for what takes longer."""
+        now = self._clock.now_ms()
+
+        def read(conn: Connection) -> bool:
+            there = sessions.c.id == visitor.session_id, sessions.c.expires_at > now
+            if conn.execute(select(sessions.c.id).where(*there)).first() is None:
+                return False
+            return (
+                store.place(conn, visitor.user_id, visitor.project_id, operator=visitor.operator) is not None
+            )
+
+        try:
+            return await self._db.read(read)
+        except DatabaseAway:
+            return True  # nobody knows just now; asked again at the next turn
 
     async def close(self, session_id: str, user_id: str) -> None:
         """End one of a person's own sessions."""

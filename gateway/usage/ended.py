@@ -19,6 +19,7 @@ from sqlalchemy import (
 from billing.ledger_costs import Cost, book_costs, later_costs
 from billing.rollups import DAYS, GRAINS, HOURS, KEYS, MEASURES, USER_DAYS, Usage, record_usage
 from billing.rollups import correct_upstream_cost as correct
+from billing.timings import Timing, record_timings
 from billing.usage_tables import usage_rollups
 from gateway.jobs.tables import attempts
 from gateway.videos.states import State
@@ -56,8 +57,16 @@ def ended_videos(*, costs: bool = False) -> Select[Any]:
     return select(*columns).where(videos.c.completed_at.is_not(None))
 
 
+_SUBMITTED: Final = (
+    select(func.max(attempts.c.submitted_at))
+    .where(attempts.c.video_id == videos.c.id, attempts.c.state == "completed")
+    .correlate(videos)
+    .scalar_subquery()
+)
 _BY_ID: Final = (
-    ended_videos(costs=True).add_columns(videos.c.id).where(videos.c.id.in_(bindparam("ids", expanding=True)))
+    ended_videos(costs=True)
+    .add_columns(videos.c.id, videos.c.created_at, _SUBMITTED.label("submitted_at"))
+    .where(videos.c.id.in_(bindparam("ids", expanding=True)))
 )
 
 
@@ -65,6 +74,7 @@ def record_ended(conn: Connection, video_ids: Sequence[str]) -> None:
     """Count videos whose rows this transaction has just ended, and book what their upstreams took."""
     rows = conn.execute(_BY_ID, {"ids": list(video_ids)}).all()
     record_usage(conn, [_usage(row) for row in rows])
+    record_timings(conn, [_timing(row) for row in rows if row.completed and row.submitted_at is not None])
     costs = [
         Cost(row.id, row.organization_id, int(row.upstream_cost), int(row.ended_at))
         for row in rows
@@ -95,6 +105,18 @@ def _usage(row: Any) -> Usage:
         revenue=int(row.revenue),
         quoted=int(row.quoted),
         upstream_cost=int(row.upstream_cost),
+    )
+
+
+def _timing(row: Any) -> Timing:
+    return Timing(
+        organization_id=row.organization_id,
+        project_id=row.project_id,
+        key_id=row.key_id,
+        model=row.model,
+        ended_at=row.ended_at,
+        waited_ms=max(0, row.submitted_at - row.created_at),
+        rendered_ms=max(0, row.ended_at - row.submitted_at),
     )
 
 

@@ -48,7 +48,8 @@ class Following(Polling):
         return False
 
     async def _check_keys(self) -> None:
-        tokens = list({watch.token for watchers in self._hints.watches.values() for watch in watchers})
+        watches = [watch for watchers in self._hints.watches.values() for watch in watchers]
+        tokens = list({watch.token for watch in watches if watch.token is not None})
         answers = await asyncio.gather(*(self._is_refused(each) for each in tokens))  # read with one query
         refused = {token for token, is_refused in zip(tokens, answers, strict=True) if is_refused}
         for watchers in list(self._hints.watches.values()):

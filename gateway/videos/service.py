@@ -27,6 +27,7 @@ from gateway.videos.planning import Planner
 from gateway.videos.quotes import quote
 from gateway.videos.request import EditBody, ExtendBody, RemixBody, parse, parse_create
 from gateway.videos.routing import Catalogue
+from gateway.videos.search import Wanted, asked_for, search
 from gateway.videos.sources import Sources
 
 __all__ = ["Call", "VideoService"]
@@ -129,6 +130,17 @@ class VideoService:
             return attempts_of(conn, video_id, operator=operator)
 
         return {"object": "list", "data": await self._db.read(read)}
+
+    async def search(self, principal: Principal, wanted: Wanted) -> tuple[list[dict[str, Any]], bool]:
+        """Read a page of the project's videos that are as wanted, newest first, and whether more follow."""
+        return await self._db.read(lambda conn: search(conn, principal.project_id, wanted))
+
+    async def requested(self, principal: Principal, video_id: str) -> dict[str, Any]:
+        """Read what was asked for, as it was filled in: `seconds`, `size`, `parameters`, `provider_options`, `media`."""
+        found = await self._db.read(lambda conn: asked_for(conn, principal.project_id, video_id))
+        if found is None:
+            raise _not_found(video_id)
+        return found
 
     async def list(
         self, principal: Principal, *, after: str | None = None, limit: int = 20, descending: bool = True

@@ -4,6 +4,12 @@ from sqlalchemy import JSON, BigInteger, Boolean, Column, Index, Integer, String
 
 from gateway.db import metadata
 
+WORDS = (
+    "to_tsvector('simple'::regconfig, "
+    "project_id || ' ' || regexp_replace(lower(coalesce(prompt, '')), '\\W+', ' ', 'g'))"
+)
+"""The words of a video's prompt, and its project as one of them: PostgreSQL's expression, as its index has it."""
+
 videos = Table(
     "videos",
     metadata,
@@ -66,6 +72,7 @@ videos = Table(
         postgresql_where=text("content_key IS NOT NULL"),
     ),
     Index("ix_videos_source_video_id", "source_video_id"),
+    Index("ix_videos_words", text(WORDS), postgresql_using="gin").ddl_if(dialect="postgresql"),
     Index(
         "ix_videos_group_id",
         "group_id",

@@ -225,6 +225,11 @@ class WebhookService:
         )
         return Page([public_delivery(row, url) for row in page.rows], page.has_more)
 
+    async def deliveries_of_video(self, project_id: str, video_id: str) -> list[Json]:
+        """List what was or will be told of a video, the latest first; the latest hundred."""
+        rows = await self._db.read(lambda conn: store.deliveries_of_video(conn, project_id, video_id, 100))
+        return [public_delivery(row, None) for row in rows]
+
     async def redeliver(
         self, project_id: str, endpoint_id: str, delivery_id: str, claim: Claim | None = None
     ) -> Json:

@@ -83,6 +83,12 @@ def page_of_deliveries(conn: Connection, project_id: str, endpoint_id: str, quer
     return _page(conn, outbox, select(outbox).where(*_deliveries(project_id, endpoint_id)), query)
 
 
+def deliveries_of_video(conn: Connection, project_id: str, video_id: str, limit: int) -> Sequence[Row[Any]]:
+    """Read what was or will be told of a video, the latest first."""
+    mine = outbox.c.video_id == video_id, outbox.c.project_id == project_id
+    return conn.execute(select(outbox).where(*mine).order_by(outbox.c.id.desc()).limit(limit)).all()
+
+
 def redeliver(conn: Connection, project_id: str, endpoint_id: str, delivery_id: str) -> Row[Any]:
     """Make a delivery due now, with all its tries before it; a try under way counts no more. NotFound."""
     row = conn.execute(

@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from gateway.videos.tables import WORDS
+
 revision = '0013'
 down_revision = '0012'
 branch_labels = None
@@ -10,6 +12,7 @@ depends_on = None
 
 RARE = "kind NOT IN ('hold', 'capture', 'release', 'cost')"
 OF_REQUESTS = 'endpoint_id IS NULL'
+OF_VIDEOS = 'video_id IS NOT NULL'
 
 
 def upgrade() -> None:
@@ -86,9 +89,16 @@ def upgrade() -> None:
         sqlite_where=sa.text(RARE), postgresql_where=sa.text(RARE))
     op.create_index('ix_outbox_project_id_id', 'outbox', ['project_id', 'id'],
         sqlite_where=sa.text(OF_REQUESTS), postgresql_where=sa.text(OF_REQUESTS))
+    op.create_index('ix_outbox_video_id', 'outbox', ['video_id'],
+        sqlite_where=sa.text(OF_VIDEOS), postgresql_where=sa.text(OF_VIDEOS))
+    if op.get_bind().dialect.name == 'postgresql':
+        op.create_index('ix_videos_words', 'videos', [sa.text(WORDS)], postgresql_using='gin')
 
 
 def downgrade() -> None:
+    if op.get_bind().dialect.name == 'postgresql':
+        op.drop_index('ix_videos_words', table_name='videos')
+    op.drop_index('ix_outbox_video_id', table_name='outbox')
     op.drop_index('ix_outbox_project_id_id', table_name='outbox')
     op.drop_index('ix_ledger_entries_rare', table_name='ledger_entries')
     op.drop_column('api_keys', 'created_by')

@@ -284,6 +284,42 @@
     });
   }
 
+  // Sections one above the other become tabs; the choice is kept for the next page.
+  function tabbed(box) {
+    const sections = [...box.querySelectorAll("[data-tab]")], list = document.createElement("div");
+    list.className = "tabs";
+    list.setAttribute("role", "tablist");
+    list.setAttribute("aria-label", "Language");
+    const choose = (chosen, focus) => {
+      sections.forEach((section, n) => {
+        const is = section === chosen;
+        section.hidden = !is;
+        list.children[n].setAttribute("aria-selected", String(is));
+        list.children[n].tabIndex = is ? 0 : -1;
+        if (is && focus) list.children[n].focus();
+      });
+      try { localStorage.setItem("onereel-tab", chosen.dataset.tab); } catch { /* storage is off */ }
+    };
+    sections.forEach((section, n) => {
+      const tab = document.createElement("button");
+      tab.type = "button";
+      tab.setAttribute("role", "tab");
+      tab.textContent = section.dataset.tab;
+      section.setAttribute("role", "tabpanel");
+      section.setAttribute("aria-label", section.dataset.tab);
+      tab.addEventListener("click", () => choose(section));
+      tab.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (step) choose(sections[(n + step + sections.length) % sections.length], true);
+      });
+      list.append(tab);
+    });
+    box.prepend(list);
+    let kept = null;
+    try { kept = localStorage.getItem("onereel-tab"); } catch { /* storage is off */ }
+    choose(sections.find((section) => section.dataset.tab === kept) || sections[0]);
+  }
+
   // --- what is made nicer ----------------------------------------------------------------------
 
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
@@ -313,6 +349,7 @@
         box.setAttribute("aria-label", "Table, scrolls sideways");
       }
     }, root);
+    each("[data-tabs]", (box) => { if (!box.querySelector("[role=tablist]")) tabbed(box); }, root.parentNode || root);
     if (root === document.body) drawer();
     listen();
   }

@@ -1,0 +1,258 @@
+"""/videos/{id}: one video with everything that is known of it, and what can be done with it."""
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from litestar import Controller, Request, Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from gateway.billing.trail import MoneyTrail
+from gateway.dashboard.creating import call_of
+from gateway.dashboard.form import Form
+from gateway.dashboard.names import Names
+from gateway.dashboard.page import Pages, redirect
+from gateway.dashboard.snippets import snippets
+from gateway.errors import ApiError
+from gateway.http.auth import requires
+from gateway.keys.service import KeyService
+from gateway.members.service import MemberService
+from gateway.members.sessions import Visitor
+from gateway.principal import Scope
+from gateway.videos.routing import Catalogue
+from gateway.videos.service import VideoService
+from gateway.videos.sharing import LIFETIMES, Sharing
+from gateway.webhooks.service import WebhookService
+from providers.contract import Operation
+
+AnyRequest = Request[Any, Any, Any]
+_ENDED: Final = ("completed", "failed")
+_WRITES: Final = requires(Scope.VIDEOS_WRITE)
+_CREATES: Final = {**_WRITES, "limit": "create"}
+_LIFETIMES: Final = {"1h": "an hour", "1d": "a day", "7d": "a week", "30d": "30 days"}
+
+
+class VideoPages(Controller):
+    """One video of the present project."""
+
+    path = "/videos/{video_id:str}"
+    opt = requires(Scope.VIDEOS_READ)
+
+    @get()
+    async def video(
+        self,
+        *,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        visitor: NamedDependency[Visitor],
+        videos: NamedDependency[VideoService],
+        sharing: NamedDependency[Sharing],
+        trail: NamedDependency[MoneyTrail],
+        webhooks: NamedDependency[WebhookService],
+        catalogue: NamedDependency[Catalogue],
+        keys: NamedDependency[KeyService],
+        members: NamedDependency[MemberService],
+        pages: NamedDependency[Pages],
+    ) -> Response[str]:
+        """Show everything."""
+        return await _shown(
+            request=request,
+            pages=pages,
+            visitor=visitor,
+            video=await videos.retrieve(visitor.principal, video_id),
+            asked=await videos.requested(visitor.principal, video_id),
+            attempts=(await videos.attempts(visitor.principal, video_id))["data"],
+            trail=await trail.of(visitor.principal, video_id) if visitor.may(Scope.BILLING_READ) else None,
+            links=await sharing.links(visitor.principal, video_id),
+            deliveries=await webhooks.deliveries_of_video(visitor.project_id, video_id)
+            if visitor.may(Scope.WEBHOOKS)
+            else None,
+            catalogue=catalogue,
+            names=Names(keys, members, visitor),
+        )
+
+    @post("/cancel", status_code=303, opt=_WRITES)
+    async def cancel(
+        self,
+        video_id: FromPath[str],
+        form: NamedDependency[Form],  # noqa: ARG002  (the check)
+        visitor: NamedDependency[Visitor],
+        videos: NamedDependency[VideoService],
+    ) -> Response[None]:
+        """Stop it."""
+        await videos.cancel(visitor.principal, video_id)
+        return redirect(f"/videos/{video_id}", done="The video is being cancelled.")
+
+    @post("/delete", status_code=303, opt=_WRITES)
+    async def delete(
+        self,
+        video_id: FromPath[str],
+        form: NamedDependency[Form],  # noqa: ARG002  (the check)
+        visitor: NamedDependency[Visitor],
+        videos: NamedDependency[VideoService],
+    ) -> Response[None]:
+        """Remove it."""
+        await videos.delete(visitor.principal, video_id)
+        return redirect("/videos", done="The video was deleted. Its cost stays in the books.")
+
+    @post("/remix", status_code=303, opt=_CREATES)
+    async def remix(
+        self,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        form: NamedDependency[Form],
+        videos: NamedDependency[VideoService],
+    ) -> Response[None]:
+        """Make a new version from another prompt."""
+        fields = {"prompt": form.text("prompt")}
+        made = await videos.remix(call_of(request, fields), video_id, fields)
+        return redirect(f"/videos/{made['id']}")
+
+    @post("/extend", status_code=303, opt=_CREATES)
+    async def extend(
+        self,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        form: NamedDependency[Form],
+        videos: NamedDependency[VideoService],
+    ) -> Response[None]:
+        """Continue it by some seconds."""
+        fields = {
+            "video": {"id": video_id},
+            "prompt": form.text("prompt"),
+            "seconds": form.text("seconds"),
+        }
+        made = await videos.extend(call_of(request, fields), fields)
+        return redirect(f"/videos/{made['id']}")
+
+    @post("/edit", status_code=303, opt=_CREATES)
+    async def edit(
+        self,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        form: NamedDependency[Form],
+        videos: NamedDependency[VideoService],
+    ) -> Response[None]:
+        """Change it as a prompt says."""
+        fields = {"video": {"id": video_id}, "prompt": form.text("prompt")}
+        made = await videos.edit(call_of(request, fields), fields)
+        return redirect(f"/videos/{made['id']}")
+
+    @post("/share", status_code=200, opt=_WRITES)
+    async def share(
+        self,
+        *,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        form: NamedDependency[Form],
+        visitor: NamedDependency[Visitor],
+        sharing: NamedDependency[Sharing],
+        pages: NamedDependency[Pages],
+    ) -> Response[str]:
+        """Make a public link and show it this once."""
+        lifetime = form.text("lifetime") or "7d"
+        token = await sharing.share(
+            visitor.principal, video_id, lifetime, with_prompt=form.flag("with_prompt")
+        )
+        link = f"{pages.base_url(request)}/shared/{token}"
+        return pages.show(
+            request, "videos/link.html", link=link, video_id=video_id, lifetime=_LIFETIMES[lifetime]
+        )
+
+    @post("/links/{link_id:str}/revoke", status_code=303, opt=_WRITES)
+    async def revoke(
+        self,
+        video_id: FromPath[str],
+        link_id: FromPath[str],
+        form: NamedDependency[Form],  # noqa: ARG002  (the check)
+        visitor: NamedDependency[Visitor],
+        sharing: NamedDependency[Sharing],
+    ) -> Response[None]:
+        """Withdraw a public link."""
+        await sharing.revoke(visitor.principal, link_id)
+        return redirect(f"/videos/{video_id}", done="The link works no longer.")
+
+    @post(
+        "/deliveries/{endpoint_id:str}/{delivery_id:str}",
+        status_code=303,
+        opt=requires(Scope.WEBHOOKS),
+    )
+    async def redeliver(
+        self,
+        *,
+        video_id: FromPath[str],
+        endpoint_id: FromPath[str],
+        delivery_id: FromPath[str],
+        form: NamedDependency[Form],  # noqa: ARG002  (the check)
+        visitor: NamedDependency[Visitor],
+        webhooks: NamedDependency[WebhookService],
+    ) -> Response[None]:
+        """Tell an endpoint once more."""
+        await webhooks.redeliver(visitor.project_id, endpoint_id, delivery_id)
+        return redirect(f"/videos/{video_id}", done="It is being sent again, under the same event id.")
+
+
+async def _shown(
+    *,
+    request: AnyRequest,
+    pages: Pages,
+    visitor: Visitor,
+    video: dict[str, Any],
+    asked: dict[str, Any],
+    catalogue: Catalogue,
+    names: Names,
+    links: list[dict[str, Any]],
+    **more: Any,
+) -> Response[str]:
+    can = _operations(catalogue, video["model"]) if video["status"] == "completed" else frozenset()
+    makers = await names.of({asked["key_id"], *(link["created_by"] for link in links)})
+    return pages.show(
+        request,
+        "videos/video.html",
+        video=video,
+        asked=asked,
+        links=links,
+        makers=makers,
+        live=video["status"] not in _ENDED,
+        writes=visitor.may(Scope.VIDEOS_WRITE),
+        can=can,
+        extension_seconds=_extensions(catalogue, video["model"]),
+        lifetimes=[(name, _LIFETIMES[name]) for name in LIFETIMES],
+        again=f"/playground?from={quote(video['id'])}",
+        programs=snippets(pages.base_url(request), request_fields(video, asked)).labelled(),
+        **more,
+    )
+
+
+def request_fields(video: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """The body of POST /v1/videos that made a video, without files."""
+    return {
+        "model": video["model"],
+        "prompt": video["prompt"],
+        "seconds": asked["seconds"],
+        "size": asked["size"],
+        **asked["parameters"],
+        "provider_options": asked["provider_options"],
+        "service_tier": None if asked["service_tier"] == "default" else asked["service_tier"],
+        "metadata": video["metadata"],
+    }
+
+
+def _operations(catalogue: Catalogue, name: str) -> frozenset[str]:
+    try:
+        model = catalogue.resolve(name)
+    except ApiError:
+        return frozenset()
+    return frozenset(str(each) for route in model.routes for each in route.spec.operations)
+
+
+def _extensions(catalogue: Catalogue, name: str) -> list[str]:
+    try:
+        model = catalogue.resolve(name)
+    except ApiError:
+        return []
+    found = {str(each) for route in model.routes for each in route.spec.extension_seconds}
+    return sorted(found, key=float) or [str(each) for each in model.routes[0].spec.seconds]
+
+
+EXTEND: Final = str(Operation.EXTEND)

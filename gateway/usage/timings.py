@@ -1,0 +1,64 @@
+"""Waiting and rendering times of one organization, by group and by time: from the rollups alone."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, select
+
+from billing.rollups import DAYS, HOURS
+from billing.timing_tables import timing_rollups
+from billing.timings import RENDERED, WAITED, quantile
+
+c: Final = timing_rollups.c
+COLUMNS: Final = {"project_id": c.project_id, "api_key_id": c.key_id, "model": c.model}
+"""What can be grouped and filtered by."""
+
+Bins = dict[int, int]
+Group = str | None
+
+
+class Timings:
+    """Counts of waiting and rendering times by group; the group None is all of them."""
+
+    def __init__(self) -> None:
+        self._bins: dict[tuple[Group, str], Bins] = defaultdict(lambda: defaultdict(int))
+
+    def add(self, group: Group, measure: str, number: int, videos: int) -> None:
+        """Count videos of one bin, in their group and in all."""
+        self._bins[group, measure][number] += videos
+        if group is not None:
+            self._bins[None, measure][number] += videos
+
+    def waited(self, group: Group = None, share: float = 0.5) -> float | None:
+        """Seconds from the request until an upstream took it, that the share of the videos did not exceed."""
+        return quantile(self._bins.get((group, WAITED), {}), share)
+
+    def rendered(self, group: Group = None, share: float = 0.5) -> float | None:
+        """Seconds from then to the file."""
+        return quantile(self._bins.get((group, RENDERED), {}), share)
+
+
+def read_timings(  # noqa: PLR0917  (a range, a scope and a grouping)
+    conn: Connection,
+    organization_id: str,
+    start: int,
+    end: int,
+    dimension: str | None,
+    filters: Mapping[str, Any],
+) -> Timings:
+    """Read what videos that ended from `start` up to `end` (milliseconds, whole hours) took."""
+    grain = DAYS if dimension is None or (end - start) > 3 * 86_400_000 else HOURS
+    if start % 86_400_000:
+        grain = HOURS
+    group = COLUMNS.get(dimension or "")
+    columns = [c.measure, c.bin, func.sum(c.videos).label("videos"), *([] if group is None else [group])]
+    statement = select(*columns).where(
+        c.organization_id == organization_id, c.grain == grain, c.bucket >= start, c.bucket < end
+    )
+    for name, value in filters.items():
+        statement = statement.where(COLUMNS[name] == value)
+    found = Timings()
+    for row in conn.execute(statement.group_by(c.measure, c.bin, *([] if group is None else [group]))):
+        found.add(None if group is None else row[3], row.measure, row.bin, int(row.videos))
+    return found
