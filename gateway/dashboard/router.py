@@ -11,22 +11,32 @@ from gateway.dashboard.failures import page_failures
 from gateway.dashboard.form import provide_form
 from gateway.dashboard.page import Pages
 from gateway.dashboard.pages_account import AccountPages
+from gateway.dashboard.pages_audit import AuditPages
 from gateway.dashboard.pages_budgets import BudgetsPages
 from gateway.dashboard.pages_entrance import EntrancePages
+from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
 from gateway.dashboard.pages_overview import OverviewPages
+from gateway.dashboard.pages_playground import PlaygroundPages
+from gateway.dashboard.pages_projects import ProjectsPages
 from gateway.dashboard.pages_shared import SharedPages
 from gateway.dashboard.pages_video import VideoPages
 from gateway.dashboard.pages_videos import VideosPages
+from gateway.dashboard.pages_webhooks import WebhooksPages
 from gateway.dashboard.session import Session, provide_visitor
 from gateway.services import Services
 
 PAGES: Final[tuple[type[Controller], ...]] = (
     OverviewPages,
+    PlaygroundPages,
     EntrancePages,
     AccountPages,
     MembersPages,
     BudgetsPages,
+    KeysPages,
+    WebhooksPages,
+    ProjectsPages,
+    AuditPages,
     VideosPages,
     VideoPages,
     SharedPages,

@@ -41,9 +41,11 @@ def only_made_by(principal: Principal) -> str | None:
 
 
 def grantable(principal: Principal) -> frozenset[Scope]:
-    """List the scopes that the caller may give a key."""
+    """List the scopes that the caller may give a key: a person never more than the own ones."""
     if Scope.OPERATOR in principal.scopes:
         return frozenset(Scope)
+    if manages_all_keys(principal) and is_person(principal):
+        return principal.scopes
     if manages_all_keys(principal):
         return frozenset(Scope) - {Scope.OPERATOR}
     return PERSONAL_SCOPES & principal.scopes if makes_own_keys(principal) else frozenset()

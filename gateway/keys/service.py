@@ -237,13 +237,14 @@ class KeyService:
     ) -> Json:
         """Change the fields that were sent; the new limits hold within a second in every process."""
         principal.require(Scope.ORGANIZATION)
-        may_grant(principal, changes.scopes or frozenset())
         now = self._clock.now_ms()
         _in_future(changes.expires_at, now)
         values, by = _changed_columns(changes), caller(principal)
 
         def write(conn: Connection) -> Json:
-            before = public_key(_managed_key(conn, principal, project_id, key_id))
+            row = _managed_key(conn, principal, project_id, key_id)
+            may_grant(principal, (changes.scopes or frozenset()) - set(row.scopes))
+            before = public_key(row)
             if values:
                 conn.execute(update(api_keys).where(api_keys.c.id == key_id).values(values))
             answer = public_key(store.key(conn, project_id, key_id))

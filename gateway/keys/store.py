@@ -128,6 +128,18 @@ def list_keys(conn: Connection, project_id: str, page: PageQuery, *, made_by: st
     return _page(conn, api_keys, _keys_of(project_id, made_by), page)
 
 
+def names(conn: Connection, organization_id: str | None, ids: Sequence[str]) -> dict[str, str]:
+    """Give the names of keys, projects and organizations, also of those that ended; None: of every organization."""
+    found: dict[str, str] = {}
+    for table in (api_keys, projects, organizations):
+        owner = table.c.id if table is organizations else table.c.organization_id
+        statement = select(table.c.id, table.c.name).where(table.c.id.in_(ids))
+        if organization_id is not None:
+            statement = statement.where(owner == organization_id)
+        found.update({row.id: row.name for row in conn.execute(statement)})
+    return found
+
+
 def _keys_of(project_id: str, made_by: str | None = None) -> Select[Any]:
     keys = select(api_keys).where(api_keys.c.project_id == project_id, api_keys.c.revoked_at.is_(None))
     return keys if made_by is None else keys.where(api_keys.c.created_by == made_by)

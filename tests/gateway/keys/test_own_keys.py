@@ -105,6 +105,21 @@ async def test_developers_change_no_key_and_no_project(keys: KeyService, develop
             await refused
 
 
+async def test_administrators_give_no_more_than_they_have_but_keep_what_a_key_has(
+    keys: KeyService, admin: Principal, new_key: NewKey
+):
+    rich = await new_key(scopes=["videos.read", "billing.write"])
+    with pytest.raises(Forbidden, match=r"'billing.write'"):
+        await keys.create_key(admin, DEFAULT_PROJECT, form(Scope.BILLING_WRITE))
+    poor = await new_key()
+    more = parse(KeyChanges, {"scopes": ["videos.read", "billing.write"]})
+    with pytest.raises(Forbidden, match=r"'billing.write'"):
+        await keys.update_key(admin, DEFAULT_PROJECT, poor["id"], more)
+    kept = parse(KeyChanges, {"scopes": ["videos.read", "videos.write", "billing.write"]})
+    changed = await keys.update_key(admin, DEFAULT_PROJECT, rich["id"], kept)
+    assert changed["scopes"] == ["billing.write", "videos.read", "videos.write"]
+
+
 async def test_nobody_else_makes_keys(keys: KeyService, developer: Principal):
     """A viewer, somebody of the accounts, and a key itself: it has the scopes of a developer, but is nobody."""
     viewer = replace(developer, scopes=frozenset({Scope.VIDEOS_READ, Scope.USAGE_READ}))
