@@ -13,7 +13,7 @@ from gateway.dashboard.creating import call_of
 from gateway.dashboard.form import Form
 from gateway.dashboard.model_form import body_for, fields_of
 from gateway.dashboard.page import Pages, redirect
-from gateway.dashboard.pages_video import request_fields
+from gateway.dashboard.programs import request_fields
 from gateway.dashboard.snippets import snippets
 from gateway.errors import ApiError, BadRequest
 from gateway.files.service import FileService, NewFile

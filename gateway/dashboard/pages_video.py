@@ -1,29 +1,35 @@
 """/videos/{id}: one video with everything that is known of it, and what can be done with it."""
 
-from typing import Any, Final
+import asyncio
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath
+from litestar.params import FromPath, QueryParameter
 
 from gateway.billing.trail import MoneyTrail
+from gateway.clock import Clock
+from gateway.dashboard.advice import advice
 from gateway.dashboard.creating import call_of
 from gateway.dashboard.form import Form
 from gateway.dashboard.names import Names
 from gateway.dashboard.page import Pages, redirect
-from gateway.dashboard.snippets import snippets
-from gateway.errors import ApiError
+from gateway.dashboard.programs import programs_of
+from gateway.dashboard.timeline import rows_of, timeline
+from gateway.errors import ApiError, NotFound
 from gateway.http.auth import requires
 from gateway.keys.service import KeyService
+from gateway.media.identity import trusted_roots
 from gateway.members.service import MemberService
 from gateway.members.sessions import Visitor
 from gateway.principal import Scope
+from gateway.settings import Settings
+from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
 from gateway.videos.sharing import LIFETIMES, Sharing
 from gateway.webhooks.service import WebhookService
-from providers.contract import Operation
 
 AnyRequest = Request[Any, Any, Any]
 _ENDED: Final = ("completed", "failed")
@@ -52,9 +58,13 @@ class VideoPages(Controller):
         catalogue: NamedDependency[Catalogue],
         keys: NamedDependency[KeyService],
         members: NamedDependency[MemberService],
+        content: NamedDependency[VideoContent],
+        settings: NamedDependency[Settings],
+        clock: NamedDependency[Clock],
         pages: NamedDependency[Pages],
+        origin: Annotated[bool, QueryParameter()] = False,
     ) -> Response[str]:
-        """Show everything."""
+        """Show everything; with `origin` also what the file itself says of where it comes from."""
         return await _shown(
             request=request,
             pages=pages,
@@ -67,8 +77,10 @@ class VideoPages(Controller):
             deliveries=await webhooks.deliveries_of_video(visitor.project_id, video_id)
             if visitor.may(Scope.WEBHOOKS)
             else None,
+            origin=await _origin(content, visitor, video_id, settings) if origin else None,
             catalogue=catalogue,
             names=Names(keys, members, visitor),
+            now=clock.now_ms() / 1000,
         )
 
     @post("/cancel", status_code=303, opt=_WRITES)
@@ -188,6 +200,9 @@ class VideoPages(Controller):
         webhooks: NamedDependency[WebhookService],
     ) -> Response[None]:
         """Tell an endpoint once more."""
+        known = await webhooks.deliveries_of_video(visitor.project_id, video_id)
+        if all(each["id"] != delivery_id for each in known):
+            raise NotFound("No such delivery of this video.", code="delivery_not_found")
         await webhooks.redeliver(visitor.project_id, endpoint_id, delivery_id)
         return redirect(f"/videos/{video_id}", done="It is being sent again, under the same event id.")
 
@@ -199,12 +214,16 @@ async def _shown(
     visitor: Visitor,
     video: dict[str, Any],
     asked: dict[str, Any],
+    attempts: list[dict[str, Any]],
+    now: float,
     catalogue: Catalogue,
     names: Names,
     links: list[dict[str, Any]],
     **more: Any,
 ) -> Response[str]:
     can = _operations(catalogue, video["model"]) if video["status"] == "completed" else frozenset()
+    end = video["completed_at"] or now
+    programs = programs_of(pages.base_url(request), video, asked)
     makers = await names.of({asked["key_id"], *(link["created_by"] for link in links)})
     return pages.show(
         request,
@@ -219,23 +238,28 @@ async def _shown(
         extension_seconds=_extensions(catalogue, video["model"]),
         lifetimes=[(name, _LIFETIMES[name]) for name in LIFETIMES],
         again=f"/playground?from={quote(video['id'])}",
-        programs=snippets(pages.base_url(request), request_fields(video, asked)).labelled(),
+        programs=[] if programs is None else programs.labelled(),
+        attempts=attempts,
+        drawing=timeline(rows_of(video, attempts, now), video["created_at"], end),
+        span=round(end - video["created_at"]),
+        next_step=advice(video["error"]["code"]) if video["error"] else "",
+        gone=video["status"] == "completed" and (not asked["has_content"] or _is_over(video, now)),
         **more,
     )
 
 
-def request_fields(video: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """The body of POST /v1/videos that made a video, without files."""
-    return {
-        "model": video["model"],
-        "prompt": video["prompt"],
-        "seconds": asked["seconds"],
-        "size": asked["size"],
-        **asked["parameters"],
-        "provider_options": asked["provider_options"],
-        "service_tier": None if asked["service_tier"] == "default" else asked["service_tier"],
-        "metadata": video["metadata"],
-    }
+def _is_over(video: dict[str, Any], now: float) -> bool:
+    return video["expires_at"] is not None and bool(video["expires_at"] <= now)
+
+
+async def _origin(
+    content: VideoContent, visitor: Visitor, video_id: str, settings: Settings
+) -> dict[str, Any]:
+    roots = await asyncio.to_thread(trusted_roots, settings)
+    try:
+        return {"found": await content.credentials(visitor.project_id, video_id, roots)}
+    except ApiError as error:
+        return {"problem": error.message}
 
 
 def _operations(catalogue: Catalogue, name: str) -> frozenset[str]:
@@ -253,6 +277,3 @@ def _extensions(catalogue: Catalogue, name: str) -> list[str]:
         return []
     found = {str(each) for route in model.routes for each in route.spec.extension_seconds}
     return sorted(found, key=float) or [str(each) for each in model.routes[0].spec.seconds]
-
-
-EXTEND: Final = str(Operation.EXTEND)

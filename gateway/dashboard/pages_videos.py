@@ -95,6 +95,20 @@ class VideosPages(Controller):
         found = await content.find(visitor.project_id, video_id, Variant(variant))
         return Download(storage, found, request)
 
+    @get("/{video_id:str}/inputs/{n:int}")
+    async def input(
+        self,
+        *,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        n: FromPath[int],
+        visitor: NamedDependency[Visitor],
+        content: NamedDependency[VideoContent],
+        storage: NamedDependency[Storage],
+    ) -> ASGIResponse:
+        """Send a file that a video was made from."""
+        return Download(storage, await content.input(visitor.project_id, video_id, n), request)
+
     @get("/{video_id:str}/events")
     async def events(
         self,

@@ -85,3 +85,15 @@ def _read(path: Path, name: str, *, told: bool = True) -> str:
     except (OSError, ValueError) as error:
         where = f"at {path} ({error})" if told else "there, and the value is no PEM itself"
         raise IdentityError(f"{name}: no PEM file can be read {where}") from None
+
+
+def trusted_roots(settings: Settings) -> str | None:
+    """What the claims of this installation are issued under, as PEM: for who checks a file here. None where unknown."""
+    brought = settings.provenance.certificates
+    try:
+        if brought is None:
+            return (settings.data_dir / ROOT_FILE).read_text()
+        chain = brought if _BEGIN in brought else Path(brought).read_text()
+    except OSError:
+        return None
+    return _BEGIN + chain.rpartition(_BEGIN)[2]

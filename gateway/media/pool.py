@@ -62,6 +62,15 @@ class MediaTools:
         """Write a JPEG grid of a video's frames."""
         await self._run("spritesheet", _PREVIEW_SECONDS, path=str(path), out=str(out))
 
+    async def credentials(self, path: Path, media_type: str, roots: str | None) -> dict[str, Any] | None:
+        """Tell what the file's Content Credentials say, for who trusts `roots` (PEM) too; None where it has none."""
+        size = (await asyncio.to_thread(path.stat)).st_size
+        seconds = _PROBE_SECONDS + size / _SIGN_BYTES
+        told: dict[str, Any] | None = await self._run(
+            "credentials", seconds, path=str(path), media_type=media_type, roots=roots
+        )
+        return told
+
     @contextmanager
     def mark_turn(self) -> Iterator[bool]:
         """Reserve the right to `mark` for a block; False when that many wait already: come back later."""

@@ -110,12 +110,19 @@ def _sign(task: dict[str, Any], _bounds: Bounds) -> None:
     )
 
 
+def _credentials(task: dict[str, Any], _bounds: Bounds) -> dict[str, Any] | None:
+    from gateway.media.credentials import read_credentials  # noqa: PLC0415  (as above)
+
+    return read_credentials(Path(task["path"]), task["media_type"], task["roots"])
+
+
 _TASKS: Final[dict[str, Callable[[dict[str, Any], Bounds], Any]]] = {
     "probe": _probe,
     "thumbnail": _thumbnail,
     "spritesheet": _spritesheet,
     "mark": _mark,
     "sign": _sign,
+    "credentials": _credentials,
 }
 
 

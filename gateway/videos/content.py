@@ -15,7 +15,9 @@ from gateway.errors import ApiError, BadRequest, NotFound
 from gateway.media import MediaError
 from gateway.media.pool import MediaTools
 from gateway.storage import MissingObjectError, Storage
+from gateway.videos import archive
 from gateway.videos.states import PUBLIC, State
+from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import videos
 
 
@@ -79,6 +81,28 @@ class VideoContent:
             media_type=row["content_type"],
             filename=f"{video_id}.{_SUFFIXES.get(row['content_type'], 'mp4')}",
         )
+
+    async def input(self, project_id: str, video_id: str, n: int) -> ContentFile:
+        """Find the n-th input of a video. NotFound for one that is not there, or is not kept any longer."""
+        row = await self._db.read(lambda conn: _row(conn, project_id, video_id))
+        asked = None if row is None else await self._db.read(lambda conn: archive.request_of(conn, video_id))
+        media = StoredRequest.model_validate(asked).media if asked else []
+        if not 0 <= n < len(media) or (key := media[n].storage_key) is None:
+            raise NotFound("There is no such input.", code="input_not_found")
+        if (found := await self._storage.head(key)) is None:
+            raise NotFound("This input is not kept any longer.", code="input_not_found")
+        return ContentFile(key, found.size, found.etag, media[n].media_type, f"{video_id}-input-{n}")
+
+    async def credentials(self, project_id: str, video_id: str, roots: str | None) -> dict[str, Any] | None:
+        """Read what the file of a video says of its origin, for who trusts `roots` too; None where it has no claim."""
+        found = await self.find(project_id, video_id, Variant.VIDEO)
+        try:
+            async with self._storage.as_file(found.key) as path:
+                return await self._media.credentials(path, found.media_type, roots)
+        except MissingObjectError as error:
+            raise _expired(video_id) from error
+        except MediaError as error:
+            raise BadRequest(f"The file's origin cannot be read: {error}.", code="unreadable") from error
 
     def _check(self, row: RowMapping) -> None:
         video_id, state = row["id"], row["state"]

@@ -116,7 +116,7 @@ def asked_for(conn: Connection, project_id: str, video_id: str) -> dict[str, Any
     """Read what one video was asked to be; None for one that is not of the project."""
     c = videos.c
     row = conn.execute(
-        select(c.key_id, c.source_video_id, c.content_bytes, c.duration_ms).where(
+        select(c.key_id, c.source_video_id, c.content_key, c.content_bytes, c.duration_ms).where(
             c.id == video_id, c.project_id == project_id, c.deleted_at.is_(None)
         )
     ).first()
@@ -126,6 +126,7 @@ def asked_for(conn: Connection, project_id: str, video_id: str) -> dict[str, Any
     return {
         "key_id": row.key_id,
         "source_video_id": row.source_video_id,
+        "has_content": row.content_key is not None,
         "content_bytes": row.content_bytes,
         "duration_ms": row.duration_ms,
         "seconds": text_of(asked.seconds),
@@ -135,7 +136,13 @@ def asked_for(conn: Connection, project_id: str, video_id: str) -> dict[str, Any
         "provider_options": asked.provider_options,
         "service_tier": (asked.prices or {}).get("tier", "default"),
         "media": [
-            {"role": str(each.role), "media_type": each.media_type, "bytes": each.size, "url": each.url}
+            {
+                "role": str(each.role),
+                "media_type": each.media_type,
+                "bytes": each.size,
+                "url": each.url,
+                "stored": each.storage_key is not None,
+            }
             for each in asked.media
         ],
         "webhook_url": asked.webhook_url,
