@@ -39,10 +39,11 @@ def programs_of(base_url: str, video: Json, asked: Json) -> Snippets | None:
         del fields[name]
     references = 0
     for each in asked["media"] if operation == "generate" else ():
-        name = _FIELDS.get(each["role"])
         if each["role"] == "reference":
             name, references = f"reference_images[{references}]", references + 1
-        if name is None:
+        elif each["role"] in _FIELDS:
+            name = _FIELDS[each["role"]]
+        else:
             continue
         if each["url"] and not each["stored"] and name in _FIELDS.values():
             fields[name] = {"image_url": each["url"]}

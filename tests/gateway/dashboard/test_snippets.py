@@ -10,12 +10,13 @@ import tomllib
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dashboard.snippets import snippets
+from gateway.dashboard.snippets import Operation, snippets
 from gateway.settings import Settings
 from providers.testing import FakeUpstream
 from tests.gateway.live import ADMIN_KEY, Live, live, settings_for
@@ -50,10 +51,10 @@ def run(command: list[str], folder: Path, text: str | None = None) -> str:
     return done.stdout.strip()
 
 
-def made(running: Live, folder: Path, name: str) -> dict[str, str]:
+def made(running: Live, folder: Path, name: str) -> dict[str, Any]:
     assert (folder / name).stat().st_size > 1000
     with running.client() as client:
-        video: dict[str, str] = client.get(f"/v1/videos/{name.removesuffix('.mp4')}").json()
+        video: dict[str, Any] = client.get(f"/v1/videos/{name.removesuffix('.mp4')}").json()
     return video
 
 
@@ -97,12 +98,17 @@ def test_python_makes_what_follows_a_video(running: Live, tmp_path: Path) -> Non
         [sys.executable, "-c", snippets(running.base_url, {"prompt": "a", "model": MODEL}).python], tmp_path
     )
     source = first.removesuffix(".mp4")
-    for operation, fields in (("remix", {}), ("edit", {}), ("extend", {"seconds": "4"})):
+    calls: list[tuple[Operation, dict[str, str]]] = [
+        ("remix", {}),
+        ("edit", {}),
+        ("extend", {"seconds": "4"}),
+    ]
+    for operation, fields in calls:
         said = snippets(
             running.base_url,
             {"prompt": "b", **fields},
             operation=operation,
-            source=source,  # type: ignore[arg-type]
+            source=source,
         )
         assert (
             made(running, tmp_path, run([sys.executable, "-c", said.python], tmp_path))["operation"]

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -29,7 +30,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
             tmp_path_factory.mktemp("page"),
             **table,
             provenance={"c2pa": "all"},
-            security={"allowed_private_hosts": ["127.0.0.1"]},
+            security={"allowed_private_hosts": [urlsplit(upstream.base_url).netloc]},
         )
         with visiting(settings) as visit:
             yield visit
@@ -142,20 +143,16 @@ def test_the_file_is_checked(visit: Visit, video: dict[str, Any]) -> None:
     assert "Time stamp" in page
 
 
-def test_inputs_are_shown(visit: Visit, tmp_path: Any) -> None:
-    image = make_image(tmp_path / "a.png")
-    with image.open("rb") as file:
-        made = visit.operator.post(
-            "/v1/videos",
-            data={**BODY, "size": "1280x720"},
-            files={"input_reference": ("a.png", file, "image/png")},
-        )
+def test_inputs_are_shown(visit: Visit) -> None:
+    image = make_image("PNG", (1280, 720))
+    files = {"input_reference": ("a.png", image, "image/png")}
+    made = visit.operator.post("/v1/videos", data={**BODY, "size": "1280x720"}, files=files)
     assert made.status_code == 200, made.text
     video = wait(visit.operator, made.json()["id"])
     page = visit.page(f"/videos/{video['id']}")
     path = f"/videos/{video['id']}/inputs/0"
     assert f'src="{path}"' in page
-    assert visit.client.get(path).content == image.read_bytes()
+    assert visit.client.get(path).content == image
     assert visit.client.get(f"/videos/{video['id']}/inputs/1").status_code == 404
     assert (
         "--form &#39;input_reference=@first_frame.png&#39;" in page
@@ -173,7 +170,7 @@ def test_a_failed_video_says_what_to_do(visit: Visit) -> None:
 
 
 def test_deliveries_are_told_and_repeated(visit: Visit) -> None:
-    body = {**BODY, "webhook_url": f"{visit.live.base_url}/nowhere"}
+    body = {**BODY, "webhook_url": f"{visit.live.settings.upstreams[0].base_url}/nowhere"}
     made = wait(visit.operator, visit.operator.post("/v1/videos", json=body).json()["id"])
     deadline = time.monotonic() + 20
     while "404" not in (page := visit.page(f"/videos/{made['id']}")):

@@ -76,8 +76,9 @@ def write(rows: list[dict[str, Any]], conn: Connection) -> None:
     conn.execute(insert(videos), rows)
 
 
-def found(conn: Connection, wanted: Wanted) -> list[int]:
-    return [int(video["id"][6:], 16) for video in search(conn, PROJECT, wanted)[0]]
+async def found(db: Database, wanted: Wanted) -> list[int]:
+    data, _ = await db.read(lambda conn: search(conn, PROJECT, wanted))
+    return [int(video["id"][6:], 16) for video in data]
 
 
 @pytest.fixture(params=[400, 2])
@@ -93,7 +94,7 @@ async def test_words(db: Database) -> None:
     others = [row(100, "a cat", project_id="proj_2"), row(101, "a cat", deleted_at=1)]
     await db.write(partial(write, [{"deleted_at": None, **each} for each in rows + others]))
     for words, expected in CASES.items():
-        assert await db.read(lambda conn, w=words: found(conn, Wanted(words=w))) == expected[::-1], words
+        assert await found(db, Wanted(words=words)) == expected[::-1], words
 
 
 @pytest.mark.usefixtures("newest")
@@ -123,11 +124,11 @@ async def test_filters_and_pages(db: Database) -> None:
         Wanted(words="cat", limit=2): [9, 7],
     }
     for wanted, ids in expected.items():
-        assert await db.read(lambda conn, w=wanted: found(conn, w)) == ids, wanted
+        assert await found(db, wanted) == ids, wanted
     assert (await db.read(lambda conn: search(conn, PROJECT, Wanted(words="cat", limit=4))))[1]
     assert not (await db.read(lambda conn: search(conn, PROJECT, Wanted(words="cat", limit=5))))[1]
     await db.write(lambda conn: conn.execute(update(videos).values(prompt=None)))
-    assert await db.read(lambda conn: found(conn, Wanted(words="cat"))) == []
+    assert await found(db, Wanted(words="cat")) == []
 
 
 @given(st.text(max_size=80), st.text(max_size=20))
@@ -152,7 +153,7 @@ async def test_no_prompt_is_taken_apart_beyond_the_newest(postgres_server: str) 
         execute(url, "VACUUM ANALYZE")
         event.listen(Engine, "before_cursor_execute", note)
         for wanted in (Wanted(words="zebra"), Wanted(words="cat", status="failed"), Wanted(words="number 1")):
-            await db.read(lambda conn, w=wanted: search(conn, "proj_default", w))
+            await db.read(partial(search, project_id="proj_default", wanted=wanted))
         event.remove(Engine, "before_cursor_execute", note)
         plans = [
             await db.read(partial(plan_of, statement=statement, parameters=parameters))
