@@ -29,6 +29,7 @@ from gateway.videos.content import VideoContent
 from gateway.videos.routing import Catalogue
 from gateway.videos.service import VideoService
 from gateway.videos.sharing import LIFETIMES, Sharing
+from gateway.videos.sources import ROLES
 from gateway.webhooks.service import WebhookService
 
 AnyRequest = Request[Any, Any, Any]
@@ -223,6 +224,7 @@ async def _shown(
 ) -> Response[str]:
     can = _operations(catalogue, video["model"]) if video["status"] == "completed" else frozenset()
     end = video["completed_at"] or now
+    rows = rows_of(video, attempts, now)
     programs = programs_of(pages.base_url(request), video, asked)
     makers = await names.of({asked["key_id"], *(link["created_by"] for link in links)})
     return pages.show(
@@ -240,7 +242,8 @@ async def _shown(
         again=f"/playground?from={quote(video['id'])}",
         programs=[] if programs is None else programs.labelled(),
         attempts=attempts,
-        drawing=timeline(rows_of(video, attempts, now), video["created_at"], end),
+        rows=rows,
+        drawing=timeline(rows, video["created_at"], end),
         span=round(end - video["created_at"]),
         next_step=advice(video["error"]["code"]) if video["error"] else "",
         gone=video["status"] == "completed" and (not asked["has_content"] or _is_over(video, now)),
@@ -263,11 +266,18 @@ async def _origin(
 
 
 def _operations(catalogue: Catalogue, name: str) -> frozenset[str]:
+    """What some route of the model can make of a finished video."""
     try:
         model = catalogue.resolve(name)
     except ApiError:
         return frozenset()
-    return frozenset(str(each) for route in model.routes for each in route.spec.operations)
+    return frozenset(
+        str(operation)
+        for route in model.routes
+        for operation, role in ROLES.items()
+        if operation in route.spec.operations
+        and (operation in route.spec.needs_handle or role in route.spec.roles)
+    )
 
 
 def _extensions(catalogue: Catalogue, name: str) -> list[str]:

@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One stretch of time in a row; `kind` is its colour: waiting, submitting, rendering, storing."""
+    """One stretch of time in a row; `kind` is its colour: queued, sent, rendering, stored."""
 
     kind: str
     begin: float
@@ -37,21 +37,21 @@ def rows_of(video: Json, attempts: Sequence[Json], now: float) -> list[Row]:
     """Say what happened when. What goes on now ends now."""
     begin, end = video["created_at"], video["completed_at"] or now
     first = min((each["created_at"] for each in attempts), default=end)
-    rows = [Row("Queue", [_span("waiting", begin, first, "Waited for its turn")])]
+    rows = [Row("Queue", [_span("queued", begin, first, "Waited for its turn")])]
     return rows + [_attempt(each, video, end) for each in attempts]
 
 
 def _attempt(attempt: Json, video: Json, end: float) -> Row:
     sent, taken = attempt["created_at"], attempt["submitted_at"]
     over = attempt["finished_at"] or end
-    spans = [_span("submitting", sent, taken or over, "Sent to the upstream")]
+    spans = [_span("sent", sent, taken or over, "Sent to the upstream")]
     ticks = [(poll["at"], _poll(poll)) for poll in attempt["polls"]]
     if taken is not None:
         rendered = next((poll["at"] for poll in attempt["polls"] if poll["outcome"] == "completed"), over)
         spans.append(_span("rendering", taken, rendered, "Rendered"))
         stored = video["completed_at"] or end
         if attempt["status"] == "completed" and stored > rendered:
-            spans.append(_span("storing", rendered, stored, "Fetched, checked and stored"))
+            spans.append(_span("stored", rendered, stored, "Fetched, checked and stored"))
     return Row(f"{attempt['number']}. {attempt['upstream']}", spans, ticks)
 
 
@@ -89,6 +89,6 @@ def timeline(rows: Sequence[Row], begin: float, end: float) -> Markup:
         ]
     said = "; ".join(f"{row.label}: {', '.join(span.text for span in row.spans)}" for row in rows)
     return Markup(  # noqa: S704  (every text in it is escaped)
-        f'<svg class="timeline" viewBox="0 0 {_WIDTH} {len(rows) * _ROW}" preserveAspectRatio="none" role="img" '
+        f'<svg class="timeline" viewBox="0 0 {_WIDTH} {len(rows) * _ROW}" height="{len(rows) * _ROW}" preserveAspectRatio="none" role="img" '
         f'aria-label="{escape(said)}">{"".join(parts)}</svg>'
     )

@@ -1,7 +1,7 @@
 "use strict";
 // The frames of a video, played from its sheet while the pointer or the focus is on its tile.
 (() => {
-  const TILES = 16, COLUMNS = 4, PAUSE = 180;
+  const SIDE = 320, PAUSE = 180; // the longer side of a frame in the sheet, unless the video is smaller
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   let playing = null;
 
@@ -18,20 +18,22 @@
     const sheet = new Image();
     sheet.onload = () => {
       if (playing !== mine) return;
-      const poster = box.querySelector("img"), ratio = poster.naturalWidth / poster.naturalHeight || 16 / 9;
-      const columns = sheet.naturalWidth / sheet.naturalHeight > ratio * 1.5 ? Math.round(sheet.naturalWidth / sheet.naturalHeight / ratio) : COLUMNS;
-      const width = sheet.naturalWidth / Math.min(columns, COLUMNS), rows = Math.max(1, Math.round(sheet.naturalHeight / (width / ratio)));
-      const height = sheet.naturalHeight / rows, count = Math.min(TILES, Math.min(columns, COLUMNS) * rows);
+      const poster = box.querySelector("img"), shrunk = Math.min(1, SIDE / Math.max(poster.naturalWidth, poster.naturalHeight, 1));
+      const columns = Math.max(1, Math.round(sheet.naturalWidth / (poster.naturalWidth * shrunk))), width = sheet.naturalWidth / columns;
+      const rows = Math.max(1, Math.round(sheet.naturalHeight / (poster.naturalHeight * shrunk))), height = sheet.naturalHeight / rows;
       const canvas = mine.canvas = document.createElement("canvas");
       canvas.width = width;
       canvas.height = height;
       canvas.setAttribute("aria-hidden", "true");
-      const brush = canvas.getContext("2d");
-      let n = 0;
-      const draw = () => {
-        brush.drawImage(sheet, n % COLUMNS * width, Math.floor(n / COLUMNS) * height, width, height, 0, 0, width, height);
-        n = (n + 1) % count;
+      const brush = canvas.getContext("2d", { willReadFrequently: true });
+      const show = (n) => brush.drawImage(sheet, n % columns * width, Math.floor(n / columns) * height, width, height, 0, 0, canvas.width, canvas.height);
+      const empty = (n) => { // places of the last row that no frame was left for
+        show(n);
+        return brush.getImageData(0, 0, canvas.width, canvas.height).data.every((value, at) => at % 4 === 3 || value < 6);
       };
+      let count = columns * rows, n = 0;
+      while (count > (rows - 1) * columns + 1 && empty(count - 1)) count -= 1;
+      const draw = () => { show(n); n = (n + 1) % count; };
       draw();
       box.append(canvas);
       mine.timer = setInterval(draw, PAUSE);
@@ -48,4 +50,10 @@
     });
   }
   document.addEventListener("focusout", stop);
+
+  // A video that has just ended: what can be done with it, and what is known of its file, is looked at once more.
+  document.addEventListener("onereel:swap", (event) => {
+    if (event.target.id !== "video" || event.target.dataset.events) return;
+    for (const id of ["video-actions", "video-more"]) document.getElementById(id)?.setAttribute("data-refresh", "0.1");
+  });
 })();
