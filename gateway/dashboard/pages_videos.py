@@ -74,7 +74,7 @@ class VideosPages(Controller):
             older=older,
             statuses=STATUSES,
             models=sorted(model.id for model in catalogue.models()),
-            keys=await _makers(keys, visitor),
+            keys=await _makers(keys, members, visitor),
             live=any(video["status"] not in _ENDED for video in found),
         )
 
@@ -95,19 +95,20 @@ class VideosPages(Controller):
         found = await content.find(visitor.project_id, video_id, Variant(variant))
         return Download(storage, found, request)
 
-    @get("/{video_id:str}/inputs/{n:int}")
+    @get("/{video_id:str}/inputs/{n:str}")
     async def input(
         self,
         *,
         request: AnyRequest,
         video_id: FromPath[str],
-        n: FromPath[int],
+        n: FromPath[str],
         visitor: NamedDependency[Visitor],
         content: NamedDependency[VideoContent],
         storage: NamedDependency[Storage],
     ) -> ASGIResponse:
         """Send a file that a video was made from."""
-        return Download(storage, await content.input(visitor.project_id, video_id, n), request)
+        number = int(n) if n.isascii() and n.isdecimal() and len(n) < 4 else -1
+        return Download(storage, await content.input(visitor.project_id, video_id, number), request)
 
     @get("/{video_id:str}/events")
     async def events(
@@ -153,10 +154,12 @@ def _wanted(asked: dict[str, str], after: str | None) -> Wanted:
     )
 
 
-async def _makers(keys: KeyService, visitor: Visitor) -> list[tuple[str, str]]:
-    """Keys to filter by, where the role lets them be seen; the own videos always."""
-    own = [(visitor.user_id, "made by me here")]
+async def _makers(keys: KeyService, members: MemberService, visitor: Visitor) -> list[tuple[str, str]]:
+    """Keys and people to filter by, as far as the role lets them be seen; the own videos for all who make some."""
     if not visitor.may(Scope.VIDEOS_WRITE):
         return []
+    own = [(visitor.user_id, "made by me here")]
     found = await keys.list_keys(visitor.principal, visitor.project_id, PageQuery(100, None, True))
-    return own + [(key["id"], key["name"]) for key in found.data]
+    people = await members.list(visitor) if visitor.may(Scope.ORGANIZATION) else []
+    others = [(each["id"], each["name"]) for each in people if each["id"] != visitor.user_id]
+    return own + [(key["id"], key["name"]) for key in found.data] + others

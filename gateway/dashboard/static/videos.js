@@ -50,6 +50,7 @@
     });
   }
   document.addEventListener("focusout", stop);
+  document.documentElement.addEventListener("pointerleave", stop);
 
   // A video that has just ended: what can be done with it, and what is known of its file, is looked at once more.
   document.addEventListener("onereel:swap", (event) => {
