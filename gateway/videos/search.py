@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, literal_colu
 from gateway.videos import archive
 from gateway.videos.capabilities import text_of
 from gateway.videos.lists import groups_of
-from gateway.videos.states import PUBLIC
+from gateway.videos.states import PUBLIC, TERMINAL, State
 from gateway.videos.stored import StoredRequest
 from gateway.videos.tables import WORDS, videos
 from gateway.videos.view import PUBLIC_COLUMNS, public_video
@@ -104,7 +104,12 @@ def _by_words(
 def _equal(wanted: Wanted) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.status is not None:
-        found.append(videos.c.state.in_(_STATES.get(wanted.status, [])))
+        states = _STATES.get(wanted.status, [])
+        found.append(videos.c.state.in_(states))
+        if states == [State.FAILED]:
+            found.append(videos.c.error_code.is_not(None))  # as their index says it, and the next
+        elif not TERMINAL.intersection(states):
+            found.append(videos.c.completed_at.is_(None))
     if wanted.model is not None:
         found.append(videos.c.model == wanted.model)
     if wanted.key_id is not None:

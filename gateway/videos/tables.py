@@ -75,6 +75,23 @@ videos = Table(
         postgresql_where=text("content_key IS NOT NULL"),
     ),
     Index("ix_videos_source_video_id", "source_video_id"),
+    # what people look for in the gallery among all that were made
+    Index("ix_videos_project_id_model_id", "project_id", "model", "id"),
+    Index("ix_videos_project_id_key_id_id", "project_id", "key_id", "id"),
+    Index(
+        "ix_videos_live",
+        "project_id",
+        "id",
+        sqlite_where=text("completed_at IS NULL"),
+        postgresql_where=text("completed_at IS NULL"),
+    ),
+    Index(
+        "ix_videos_failed",
+        "project_id",
+        "id",
+        sqlite_where=text("error_code IS NOT NULL"),
+        postgresql_where=text("error_code IS NOT NULL"),
+    ),
     Index("ix_videos_words", text(WORDS), postgresql_using="gin").ddl_if(dialect="postgresql"),
     Index(
         "ix_videos_group_id",

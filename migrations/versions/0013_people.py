@@ -13,6 +13,8 @@ depends_on = None
 RARE = "kind NOT IN ('hold', 'capture', 'release', 'cost')"
 OF_REQUESTS = 'endpoint_id IS NULL'
 OF_VIDEOS = 'video_id IS NOT NULL'
+LIVE = 'completed_at IS NULL'
+FAILED = 'error_code IS NOT NULL'
 
 
 def upgrade() -> None:
@@ -91,6 +93,11 @@ def upgrade() -> None:
         sqlite_where=sa.text(OF_REQUESTS), postgresql_where=sa.text(OF_REQUESTS))
     op.create_index('ix_outbox_video_id', 'outbox', ['video_id'],
         sqlite_where=sa.text(OF_VIDEOS), postgresql_where=sa.text(OF_VIDEOS))
+    op.create_index('ix_videos_project_id_model_id', 'videos', ['project_id', 'model', 'id'])
+    op.create_index('ix_videos_project_id_key_id_id', 'videos', ['project_id', 'key_id', 'id'])
+    for name, which in (('ix_videos_live', LIVE), ('ix_videos_failed', FAILED)):
+        op.create_index(name, 'videos', ['project_id', 'id'],
+            sqlite_where=sa.text(which), postgresql_where=sa.text(which))
     if op.get_bind().dialect.name == 'postgresql':
         op.create_index('ix_videos_words', 'videos', [sa.text(WORDS)], postgresql_using='gin')
 
@@ -98,6 +105,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     if op.get_bind().dialect.name == 'postgresql':
         op.drop_index('ix_videos_words', table_name='videos')
+    op.drop_index('ix_videos_failed', table_name='videos')
+    op.drop_index('ix_videos_live', table_name='videos')
+    op.drop_index('ix_videos_project_id_key_id_id', table_name='videos')
+    op.drop_index('ix_videos_project_id_model_id', table_name='videos')
     op.drop_index('ix_outbox_video_id', table_name='outbox')
     op.drop_index('ix_outbox_project_id_id', table_name='outbox')
     op.drop_index('ix_ledger_entries_rare', table_name='ledger_entries')
