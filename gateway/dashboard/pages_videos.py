@@ -55,15 +55,12 @@ class VideosPages(Controller):
     ) -> Response[str]:
         """Show a page of videos, newest first, as the filters say."""
         asked = {name: request.query_params.get(name, "").strip()[:500] for name in _ASKED}
-        found, more = await videos.search(
-            visitor.principal, _wanted(asked, request.query_params.get("after"))
-        )
+        after = request.query_params.get("after")
+        found, more = await videos.search(visitor.principal, _wanted(asked, after))
         names = Names(keys, members, visitor)
         makers = await names.of({video["key_id"] for video in found})
-        older = None
-        if more:
-            filters = {name: value for name, value in asked.items() if value}
-            older = "/videos?" + urlencode({**filters, "after": found[-1]["id"]})
+        filters = {name: value for name, value in asked.items() if value}
+        older = "/videos?" + urlencode({**filters, "after": found[-1]["id"]}) if more else None
         return pages.show(
             request,
             "videos/gallery.html",
@@ -72,6 +69,8 @@ class VideosPages(Controller):
             asked=asked,
             filtered=any(asked.values()),
             older=older,
+            newest="/videos" + ("?" + urlencode(filters) if filters else ""),
+            beyond=bool(after),
             statuses=STATUSES,
             models=sorted(model.id for model in catalogue.models()),
             keys=await _makers(keys, members, visitor),

@@ -52,6 +52,17 @@
   document.addEventListener("focusout", stop);
   document.documentElement.addEventListener("pointerleave", stop);
 
+  // Another page of the gallery begins at its top, for the eyes and for the keyboard.
+  let turning = false;
+  document.addEventListener("click", (event) => { if (event.target.closest?.(".pager a")) turning = true; });
+  document.addEventListener("onereel:swap", (event) => {
+    stop();
+    if (!turning || event.target.id !== "gallery") return;
+    turning = false;
+    window.scrollTo(0, 0);
+    event.target.querySelector("a")?.focus({ preventScroll: true });
+  });
+
   // A video that has just ended: what can be done with it, and what is known of its file, is looked at once more.
   document.addEventListener("onereel:swap", (event) => {
     if (event.target.id !== "video" || event.target.dataset.events) return;
