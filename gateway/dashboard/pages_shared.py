@@ -30,10 +30,12 @@ class SharedPages(Controller):
         request: AnyRequest,
         token: Token,
         sharing: NamedDependency[Sharing],
+        content: NamedDependency[VideoContent],
         pages: NamedDependency[Pages],
     ) -> Response[str]:
-        """Show the video, and nothing else of its project."""
+        """Show the video, and nothing else of its project. NotFound where its file is not kept any longer."""
         found = await sharing.find(token)
+        await content.find(found.project_id, found.video["id"], Variant.VIDEO)
         answer = pages.show(
             request, "videos/shared.html", video=found.video, until=found.expires_at, token=token
         )

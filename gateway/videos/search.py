@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    and_,
+    case,
+    func,
+    literal_column,
+    select,
+    true,
+)
 
 from gateway.videos import archive
 from gateway.videos.capabilities import text_of
@@ -54,8 +64,7 @@ def search(conn: Connection, project_id: str, wanted: Wanted) -> tuple[list[dict
     if words and conn.dialect.name == "postgresql":
         rows = _by_words(conn, project_id, where, words, wanted.limit + 1)
     else:
-        said = [func.onereel_says(videos.c.prompt, " ".join(words)) == 1] if words else []
-        rows = _read(conn, [*where, *said], wanted.limit + 1)
+        rows = _read(conn, [*where, *_said(words)], wanted.limit + 1)
     shown = rows[: wanted.limit]
     groups = groups_of(conn, shown)
     data = [{**public_video(row, groups.get(row["group_id"], ())), "key_id": row["key_id"]} for row in shown]
@@ -99,6 +108,16 @@ def _by_words(
         more = select(indexed.c.id).order_by(indexed.c.id.desc()).limit(limit - len(found))
         found += conn.execute(more).scalars()
     return _read(conn, [*where, c.id.in_(found[:limit])], limit)
+
+
+def _said(words: list[str]) -> list[ColumnElement[bool]]:
+    """SQLite's way: its own LIKE first, for it is ten times as fast as our function."""
+    if not words:
+        return []
+    prompt = videos.c.prompt
+    like = [prompt.op("LIKE")(f"%{word}%") for word in words if word.isascii()]
+    exact = func.onereel_says(prompt, " ".join(words))
+    return [case((and_(true(), *like), exact), else_=0) == 1]
 
 
 def _equal(wanted: Wanted) -> list[ColumnElement[bool]]:

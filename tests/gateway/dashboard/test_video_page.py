@@ -1,6 +1,7 @@
 """What one video's page shows live, shares, checks and repeats."""
 
 import re
+import sqlite3
 import threading
 import time
 import tomllib
@@ -129,6 +130,21 @@ def test_a_link_ends_with_its_video(visit: Visit) -> None:
     path = share(visit, made["id"])
     visit.post(f"/videos/{made['id']}/share", {"lifetime": "9y"}, status=400)
     visit.post(f"/videos/{made['id']}/delete", status=303)
+    with httpx.Client(base_url=visit.live.base_url) as stranger:
+        assert stranger.get(path).status_code == 404
+        assert stranger.get(f"{path}/content").status_code == 404
+
+
+def test_what_is_not_kept_any_longer_is_said(visit: Visit) -> None:
+    made = wait(visit.operator, visit.operator.post("/v1/videos", json=BODY).json()["id"])
+    path = share(visit, made["id"])
+    database = visit.live.settings.resolved_database_url.removeprefix("sqlite:///")
+    with sqlite3.connect(database) as conn:
+        conn.execute("UPDATE videos SET expires_at = 1 WHERE id = ?", (made["id"],))
+    page = visit.page(f"/videos/{made['id']}")
+    assert "The file is not kept any longer." in page
+    assert "<video" not in page
+    assert "data-dialog" not in page
     with httpx.Client(base_url=visit.live.base_url) as stranger:
         assert stranger.get(path).status_code == 404
         assert stranger.get(f"{path}/content").status_code == 404
