@@ -31,6 +31,8 @@ from gateway.videos.service import VideoService
 
 AnyRequest = Request[Any, Any, Any]
 _ASKED: Final = ("q", "status", "model", "key", "from", "to")
+_KEEP_SECONDS: Final = 300
+"""A gallery that is looked at again asks for no still again."""
 _SESSION_SECONDS: Final = 5.0
 _ENDED: Final = ("completed", "failed")
 
@@ -92,7 +94,8 @@ class VideosPages(Controller):
         if variant not in set(Variant):
             raise BadRequest("There is no such file of a video.", param="variant")
         found = await content.find(visitor.project_id, video_id, Variant(variant))
-        return Download(storage, found, request)
+        keep = 0 if variant == Variant.VIDEO else _KEEP_SECONDS
+        return Download(storage, found, request, keep_seconds=keep)
 
     @get("/{video_id:str}/inputs/{n:str}")
     async def input(

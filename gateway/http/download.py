@@ -37,13 +37,23 @@ class Downloadable(Protocol):
 
 
 class Download(ASGIResponse):
-    """Answers a GET or HEAD for a Downloadable. RangeNotSatisfiable is raised at once."""
+    """Answers a GET or HEAD for a Downloadable. RangeNotSatisfiable is raised at once.
 
-    def __init__(self, storage: Storage, item: Downloadable, request: Request[Any, Any, Any]) -> None:
+    The client's own cache may keep it for `keep_seconds` without asking again.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        item: Downloadable,
+        request: Request[Any, Any, Any],
+        *,
+        keep_seconds: int = 0,
+    ) -> None:
         etag = f'"{item.version}"'
         headers = {
             "accept-ranges": "bytes",
-            "cache-control": "private",
+            "cache-control": f"private, max-age={keep_seconds}" if keep_seconds else "private",
             "etag": etag,
         }
         asked, head = request.headers, request.method == "HEAD"

@@ -112,7 +112,9 @@ def test_a_remix_is_made_in_a_dialog(owner: Person, video: str) -> None:
     expect(page.get_by_role("link", name=video)).to_be_visible()
 
 
-def test_the_page_of_a_video_has_no_barriers(owner: Person, new_person: NewPerson, video: str) -> None:
+def test_the_page_of_a_video_has_no_barriers(
+    owner: Person, new_person: NewPerson, owner_state: list[Any], video: str
+) -> None:
     page = owner.open(f"/videos/{video}")
     page.get_by_role("tab", name="Python").click()
     expect(page.get_by_text("from openai import OpenAI")).to_be_visible()
@@ -120,7 +122,7 @@ def test_the_page_of_a_video_has_no_barriers(owner: Person, new_person: NewPerso
     owner.picture("video", whole=True)
     for options in ({"dark": True}, {"width": 390, "height": 844, "phone": True}):
         other = new_person(**options)
-        other.context.add_cookies(owner.context.cookies())
+        other.context.add_cookies(owner_state)
         for path in ("/videos", f"/videos/{video}"):
             other.open(path)
             assert not other.barriers()

@@ -114,7 +114,12 @@ def test_files_come_with_the_session(visit: Visit, video: dict[str, Any]) -> Non
     assert (whole.status_code, whole.headers["content-type"]) == (200, "video/mp4")
     part = visit.client.get(path, headers={"Range": "bytes=0-9"})
     assert (part.status_code, part.content) == (206, whole.content[:10])
-    assert visit.client.get(f"{path}?variant=thumbnail").headers["content-type"] == "image/webp"
+    still = visit.client.get(f"{path}?variant=thumbnail")
+    assert still.headers["content-type"] == "image/webp"
+    assert still.headers["cache-control"] == "private, max-age=300"
+    assert whole.headers["cache-control"] == "private"
+    again = {"If-None-Match": still.headers["etag"]}
+    assert visit.client.get(f"{path}?variant=thumbnail", headers=again).status_code == 304
     assert visit.client.get(f"{path}?variant=spritesheet").headers["content-type"] == "image/jpeg"
     assert visit.client.get(f"{path}?variant=secret").status_code == 400
     with httpx.Client(base_url=visit.live.base_url) as stranger:
