@@ -19,6 +19,7 @@ from gateway.upstreams import pauses, store
 from gateway.upstreams.forms import CredentialForm, PauseForm, UpstreamChanges, UpstreamForm
 from gateway.upstreams.health import Health
 from gateway.upstreams.probe import Probed, probe
+from gateway.upstreams.standing import Standing, standing
 from gateway.upstreams.view import public_check, public_upstream
 from gateway.upstreams.watch import UpstreamWatch
 from gateway.upstreams.workers import Workers
@@ -60,6 +61,12 @@ class UpstreamService:
         """Show every upstream."""
         await self._watch.refresh()
         return {"object": "list", "data": [self._shown(each) for each in self._catalogue.upstreams()]}
+
+    def standings(self) -> dict[str, Standing]:
+        """Say how each stands, as this process last heard."""
+        return {
+            each.name: standing(each, self._health, self._workers) for each in self._catalogue.upstreams()
+        }
 
     async def get(self, name: str) -> Json:
         """Show one."""
