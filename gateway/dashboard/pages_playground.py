@@ -167,7 +167,8 @@ def _no_more_than_shown(form: Form, model: str) -> Json:
 
 async def _kept(upload: UploadedFile, visitor: Visitor, files: FileService) -> str:
     new = NewFile(upload.path, upload.size, upload.filename, "vision", _IMAGE_SECONDS)
-    return str((await files.create(visitor.project_id, new))["id"])
+    _, made = await files.create(visitor.project_id, new)
+    return str(made["id"])
 
 
 def _wanted(form: Form, known: Sequence[Json]) -> list[Json]:

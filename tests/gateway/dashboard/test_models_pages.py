@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from html import unescape
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -49,7 +50,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
 
 
 def listed(page: str) -> list[str]:
-    return [unescape(each) for each in LINK.findall(page)]
+    return [unquote(unescape(each)) for each in LINK.findall(page)]
 
 
 def test_every_model_is_on_some_page_and_has_a_page(visit: Visit) -> None:
@@ -67,7 +68,7 @@ def test_every_model_is_on_some_page_and_has_a_page(visit: Visit) -> None:
     assert len(seen) == total
     for model in known:
         one = visit.page(f"/models/{model}")
-        assert f"/playground?model={model}" in one
+        assert f"/playground?model={quote(model)}" in one
         assert "Prices" in one
 
 
