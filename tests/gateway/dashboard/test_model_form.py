@@ -118,7 +118,9 @@ def known(visit: Visit) -> list[Json]:
 
 @pytest.fixture(scope="module")
 def image(visit: Visit) -> Json:
-    made = visit.post("/playground/images", files={"image": ("fox.png", make_image("png", (1280, 720)), "image/png")})
+    made = visit.post(
+        "/playground/images", files={"image": ("fox.png", make_image("png", (1280, 720)), "image/png")}
+    )
     return {"file_id": made.json()["file_id"]}
 
 
