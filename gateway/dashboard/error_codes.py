@@ -63,6 +63,7 @@ GROUPS: Final[tuple[Group, ...]] = (
         ("content_expired", "404", "The file is no longer kept.", "Make the video again, and download it before expires_at."),
         ("source_not_supported", "400", "The model works only on videos that it made.", "Name one of those, or another model."),
         ("preview_failed", "503", "The preview could not be made.", "Try again; the video itself is not affected."),
+        ("unreadable", "400", "The origin that the file states cannot be read.", "The video itself is not affected."),
         ("upload_failed", "503", "The upload could not be written down.", "Try again."),
     ),
     _group(
