@@ -66,7 +66,7 @@ def body_for(model: Json, said: Mapping[str, Any]) -> dict[str, Any]:
     taken = {each.name for each in _of_one(model)}
     body = {name: value for name, value in said.items() if name in taken and value not in (None, "", [])}
     if "audio" in body:
-        body["audio"] = body["audio"] == "true"
+        body["audio"] = body["audio"] in (True, "true")
     options = said.get("provider_options")
     return {
         "model": model["id"],

@@ -24,9 +24,11 @@ from gateway.keys.limits import RequestLimits
 from gateway.members.sessions import Visitor
 from gateway.principal import Scope
 from gateway.settings import Settings
+from gateway.upstreams.service import UpstreamService
 from gateway.videos.routing import Catalogue
 from gateway.videos.search import Wanted
 from gateway.videos.service import VideoService
+from providers.contract import Operation
 
 AnyRequest = Request[Any, Any, Any]
 Json = dict[str, Any]
@@ -53,10 +55,11 @@ class PlaygroundPages(Controller):
         videos: NamedDependency[VideoService],
         catalogue: NamedDependency[Catalogue],
         settings: NamedDependency[Settings],
+        upstreams: NamedDependency[UpstreamService],
         pages: NamedDependency[Pages],
     ) -> Response[str]:
         """Show the form, and the runs that the address names."""
-        known = offered(visitor.principal, catalogue, settings)
+        known = _known(visitor, catalogue, settings)
         runs = await _runs(request, videos, visitor)
         said = await _said(request, videos, visitor, runs)
         chosen = _chosen(known, said.pop("models", []), catalogue)
@@ -72,7 +75,7 @@ class PlaygroundPages(Controller):
             runs=runs,
             recent=recent,
             examples=_examples(catalogue, chosen),
-            starting=_starting(catalogue, chosen),
+            loading=_loading(catalogue, upstreams, chosen),
             programs=_programs(pages.base_url(request), chosen, said),
             ended=_ENDED,
         )
@@ -90,7 +93,7 @@ class PlaygroundPages(Controller):
         pages: NamedDependency[Pages],
     ) -> Response[str]:
         """Tell what the form would cost now, model by model."""
-        chosen = _wanted(form, offered(visitor.principal, catalogue, settings))
+        chosen = _wanted(form, _known(visitor, catalogue, settings))
         said = _fields(form)
         quotes: list[Json] = []
         total = 0
@@ -120,7 +123,7 @@ class PlaygroundPages(Controller):
         upload = form.fields.get("image")
         if not isinstance(upload, UploadedFile):
             raise BadRequest("Choose an image file.", param="image")
-        return {"file_id": await _kept(upload, visitor, files), "name": upload.filename}
+        return {"file_id": await _kept(upload, visitor, files, "image"), "name": upload.filename}
 
     @post("/runs", status_code=303, opt={"limit": "create"})
     async def run(
@@ -136,11 +139,9 @@ class PlaygroundPages(Controller):
         settings: NamedDependency[Settings],
     ) -> Response[None]:
         """Make a video with each chosen model, for no more than was shown. What is refused holds up no other."""
-        chosen = _wanted(form, offered(visitor.principal, catalogue, settings))
+        chosen = _wanted(form, _known(visitor, catalogue, settings))
         said = _fields(form)
-        for name in _IMAGES:  # without JavaScript they come along
-            if isinstance(said.get(name), UploadedFile):
-                said[name] = {"file_id": await _kept(said[name], visitor, files)}
+        said |= await _images(said, visitor, files)
         made: list[str] = []
         refused: list[tuple[str, ApiError]] = []
         for n, model in enumerate(chosen):
@@ -159,15 +160,49 @@ class PlaygroundPages(Controller):
         return redirect(f"/playground?run={','.join(made[:_MOST_RUNS])}#runs", done=told or None)
 
 
+async def _images(said: Mapping[str, Any], visitor: Visitor, files: FileService) -> Json:
+    """Keep the images that came along with the form, as they do without JavaScript."""
+
+    async def named(name: str, given: Any) -> Any:
+        return (
+            {"file_id": await _kept(given, visitor, files, name)}
+            if isinstance(given, UploadedFile)
+            else given
+        )
+
+    return {
+        name: [await named(name, each) for each in said[name]]
+        if isinstance(said[name], list)
+        else await named(name, said[name])
+        for name in _IMAGES
+        if name in said
+    }
+
+
 def _no_more_than_shown(form: Form, model: str) -> Json:
     shown = form.fields.get("quoted")
     price = shown.get(model) if isinstance(shown, dict) else None
     return {"max_cost": price} if isinstance(price, str) else {}
 
 
-async def _kept(upload: UploadedFile, visitor: Visitor, files: FileService) -> str:
+async def _kept(upload: UploadedFile, visitor: Visitor, files: FileService, param: str) -> str:
     new = NewFile(upload.path, upload.size, upload.filename, "vision", _IMAGE_SECONDS)
-    return str((await files.create(visitor.project_id, new))["id"])
+    _, made = await files.create(visitor.project_id, new)
+    file_id = str(made["id"])
+    if not (await files.retrieve(visitor.project_id, file_id))["media_type"].startswith("image/"):
+        await files.delete(visitor.project_id, file_id)
+        raise BadRequest(
+            f"'{upload.filename}' is no image that can be read: choose a JPEG, PNG or WebP.",
+            param=param,
+            code="invalid_media",
+        )
+    return file_id
+
+
+def _known(visitor: Visitor, catalogue: Catalogue, settings: Settings) -> list[Json]:
+    """List the models that make a video from a prompt."""
+    found = offered(visitor.principal, catalogue, settings)
+    return [model for model in found if Operation.GENERATE in model["capabilities"]["operations"]]
 
 
 def _wanted(form: Form, known: Sequence[Json]) -> list[Json]:
@@ -215,7 +250,11 @@ async def _said(request: AnyRequest, videos: VideoService, visitor: Visitor, run
             asked = await videos.requested(visitor.principal, source)
         except ApiError:
             return {**said, "models": models}
-        filled = {name: value for name, value in request_fields(video, asked).items() if value}
+        filled = {
+            name: str(value).lower() if isinstance(value, bool) else value
+            for name, value in request_fields(video, asked).items()
+            if value not in (None, "", {})
+        }
         models = models or [run["model"] for run in runs] or [video["model"]]
         options = filled.pop("provider_options", None)
         said = {**filled, **said}
@@ -256,9 +295,9 @@ def _examples(catalogue: Catalogue, chosen: Sequence[Json]) -> list[str]:
     ]
 
 
-def _starting(catalogue: Catalogue, chosen: Sequence[Json]) -> bool:
-    """Whether a chosen model is the bundled worker's: it may have to be loaded first."""
-    return any(catalogue.is_local(model["id"]) for model in chosen)
+def _loading(catalogue: Catalogue, upstreams: UpstreamService, chosen: Sequence[Json]) -> list[str]:
+    """Name the chosen models that a worker of ours has yet to load."""
+    return [model["id"] for model in chosen if upstreams.loading(catalogue.resolve(model["id"]))]
 
 
 def _programs(base_url: str, chosen: Sequence[Json], said: Mapping[str, Any]) -> list[tuple[str, str, str]]:

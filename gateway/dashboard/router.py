@@ -13,9 +13,11 @@ from gateway.dashboard.page import Pages
 from gateway.dashboard.pages_account import AccountPages
 from gateway.dashboard.pages_audit import AuditPages
 from gateway.dashboard.pages_budgets import BudgetsPages
+from gateway.dashboard.pages_docs import DocsPages
 from gateway.dashboard.pages_entrance import EntrancePages
 from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
+from gateway.dashboard.pages_models import ModelsPages
 from gateway.dashboard.pages_overview import OverviewPages
 from gateway.dashboard.pages_playground import PlaygroundPages
 from gateway.dashboard.pages_projects import ProjectsPages
@@ -29,6 +31,8 @@ from gateway.services import Services
 PAGES: Final[tuple[type[Controller], ...]] = (
     OverviewPages,
     PlaygroundPages,
+    ModelsPages,
+    DocsPages,
     EntrancePages,
     AccountPages,
     MembersPages,

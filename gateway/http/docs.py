@@ -22,13 +22,13 @@ _ASSETS: Final = {
 _PAGE: Final = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>onereel API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="/docs/favicon-32x32.png"><link rel="stylesheet" href="/docs/swagger-ui.css">
-</head><body><div id="reference"></div>
-<script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script>
+<link rel="icon" href="/docs/api/favicon-32x32.png"><link rel="stylesheet" href="/docs/api/swagger-ui.css">
+</head><body><p><a href="/docs">onereel docs</a></p><div id="reference"></div>
+<script src="/docs/api/swagger-ui-bundle.js"></script><script src="/docs/api/start.js"></script>
 </body></html>
 """
 _START: Final = """SwaggerUIBundle({
-  url: "/docs/openapi.json",
+  url: "/docs/api/openapi.json",
   dom_id: "#reference",
   deepLinking: true,
   validatorUrl: null,
@@ -63,19 +63,19 @@ def docs_handlers() -> list[Any]:
     def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
         return Response(document.write(request, for_ui=False), media_type=MediaType.JSON)
 
-    @get("/docs", **_OPTIONS)
+    @get("/docs/api", **_OPTIONS)
     def page() -> Response[str]:
         return Response(_PAGE, media_type=MediaType.HTML, headers={"Content-Security-Policy": _POLICY})
 
-    @get("/docs/openapi.json", **_OPTIONS)
+    @get("/docs/api/openapi.json", **_OPTIONS)
     def ui_json(request: Request[Any, Any, Any]) -> Response[bytes]:
         return Response(document.write(request, for_ui=True), media_type=MediaType.JSON)
 
-    @get("/docs/start.js", **_OPTIONS)
+    @get("/docs/api/start.js", **_OPTIONS)
     def start() -> Response[str]:
         return Response(_START, media_type="text/javascript")
 
-    @get("/docs/{name:str}", include_in_schema=False, sync_to_thread=True)
+    @get("/docs/api/{name:str}", include_in_schema=False, sync_to_thread=True)
     def asset(name: FromPath[str]) -> Response[bytes]:
         media_type = _ASSETS.get(name)
         if media_type is None:

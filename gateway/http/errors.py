@@ -66,7 +66,7 @@ def _http_error(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 def _http_message(request: Request[Any, Any, Any], error: HTTPException) -> str:
     method, path = request.scope["method"], request.scope["path"][:200]
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return f"Unknown request URL: {method} {path}. See /docs for the paths there are."
+        return f"Unknown request URL: {method} {path}. See /docs/api for the paths there are."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = sorted(set((error.headers or {}).get("allow", "").split(", ")) - {"OPTIONS"})
         return f"The method {method} is not allowed on {path}. Use {' or '.join(allowed)}."

@@ -152,8 +152,27 @@ def public_model(model: Model, aliases: list[str], margin: Decimal | None) -> di
 def offered(principal: Principal, catalogue: Catalogue, settings: Settings) -> list[dict[str, Any]]:
     """Show every model that the caller may use, with the prices of its margin."""
     names = aliases(catalogue, settings)
-    allowed = [model for model in catalogue.models() if _allowed(principal, model.id)]
-    return [public_model(model, names.get(model.id, []), principal.margin) for model in allowed]
+    return [
+        public_model(model, names.get(model.id, []), principal.margin)
+        for model in allowed(principal, catalogue)
+    ]
+
+
+def allowed(principal: Principal, catalogue: Catalogue) -> list[Model]:
+    """List the models that the caller may use, in order of preference."""
+    return [model for model in catalogue.models() if _allowed(principal, model.id)]
+
+
+def retrieved(name: str, principal: Principal, catalogue: Catalogue) -> Model:
+    """Find a model by its id or an alias. NotFound where there is none, or the caller may not use it."""
+    found = catalogue.resolve(name)
+    if not _allowed(principal, found.id):
+        raise NotFound(
+            f"The model '{name}' does not exist or this key may not use it.",
+            param="model",
+            code="model_not_found",
+        )
+    return found
 
 
 class ModelsController(Controller):
@@ -181,14 +200,7 @@ class ModelsController(Controller):
         principal: NamedDependency[Principal],
     ) -> dict[str, Any]:
         """Show one model by its id or an alias."""
-        name = str(model).removeprefix("/")
-        found = catalogue.resolve(name)
-        if not _allowed(principal, found.id):
-            raise NotFound(
-                f"The model '{name}' does not exist or this key may not use it.",
-                param="model",
-                code="model_not_found",
-            )
+        found = retrieved(str(model).removeprefix("/"), principal, catalogue)
         return public_model(found, aliases(catalogue, settings).get(found.id, []), principal.margin)
 
 

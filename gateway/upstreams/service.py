@@ -19,10 +19,11 @@ from gateway.upstreams import pauses, store
 from gateway.upstreams.forms import CredentialForm, PauseForm, UpstreamChanges, UpstreamForm
 from gateway.upstreams.health import Health
 from gateway.upstreams.probe import Probed, probe
+from gateway.upstreams.standing import Standing, standing
 from gateway.upstreams.view import public_check, public_upstream
 from gateway.upstreams.watch import UpstreamWatch
 from gateway.upstreams.workers import Workers
-from gateway.videos.routing import Catalogue
+from gateway.videos.routing import Catalogue, Model
 from providers.configured import configured, known_types
 from providers.contract import Adapter
 from providers.spec import UpstreamSpec
@@ -60,6 +61,23 @@ class UpstreamService:
         """Show every upstream."""
         await self._watch.refresh()
         return {"object": "list", "data": [self._shown(each) for each in self._catalogue.upstreams()]}
+
+    def standings(self) -> dict[str, Standing]:
+        """Say how each stands, as this process last heard."""
+        return {
+            each.name: standing(each, self._health, self._workers) for each in self._catalogue.upstreams()
+        }
+
+    def loading(self, model: Model) -> bool:
+        """Whether only workers of ours serve it and none has it in memory, as this process last heard."""
+        return all(
+            route.local
+            and all(
+                self._workers.state(server, route.spec.upstream_id) != "loaded"
+                for server in self._workers.servers(route.upstream)
+            )
+            for route in model.routes
+        )
 
     async def get(self, name: str) -> Json:
         """Show one."""

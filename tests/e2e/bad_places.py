@@ -29,7 +29,7 @@ NUL_URLS: Final = [
     ),
     *(
         ("GET", f"{path}/%00")
-        for path in (f"{VIDEOS}/characters", "/v1/files", HOOKS, PROJECTS, "/v1/models", "/docs")
+        for path in (f"{VIDEOS}/characters", "/v1/files", HOOKS, PROJECTS, "/v1/models", "/docs/api")
     ),
     *(
         ("GET", f"{path}?after=a%00b")

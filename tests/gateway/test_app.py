@@ -229,7 +229,7 @@ OPEN = ("/health", "/metrics", "/v1/callbacks/", "/v1/inputs/", "/v1/billing/str
         ("GET", f"/v1/webhook_endpoints/we_{UNKNOWN}"),
         ("GET", f"/v1/organization/projects/proj_{UNKNOWN}"),
         ("GET", "/v1/nowhere"),
-        ("GET", "/docs/nothing.js"),
+        ("GET", "/docs/api/nothing.js"),
         ("POST", "/v1/videos/x/y/z"),
     ],
 )
@@ -338,7 +338,9 @@ def references(value: Any) -> Iterator[str]:
             yield from references(each)
 
 
-@pytest.mark.parametrize(("path", "version"), [("/openapi.json", "3.1.0"), ("/docs/openapi.json", "3.0.3")])
+@pytest.mark.parametrize(
+    ("path", "version"), [("/openapi.json", "3.1.0"), ("/docs/api/openapi.json", "3.0.3")]
+)
 def test_description_is_whole(client, path, version):
     document = client.get(path).json()
     assert document["openapi"] == version
@@ -361,17 +363,17 @@ def test_description_is_whole(client, path, version):
 
 
 def test_reference_pages_load_nothing_from_elsewhere(client):
-    page = client.get("/docs")
+    page = client.get("/docs/api")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "unsafe-inline" not in page.headers["content-security-policy"].split("style-src")[0]
     links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-    assert len(links) == 4
+    assert len(links) == 5
     for link in links:
-        assert link.startswith("/docs/")
+        assert link.startswith("/docs")
         assert client.get(link).status_code == 200
     assert "<script>" not in page.text
-    assert client.get("/docs/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
-    assert client.get("/docs/..%2f..%2fetc%2fpasswd").status_code == 404
+    assert client.get("/docs/api/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
+    assert client.get("/docs/api/..%2f..%2fetc%2fpasswd").status_code == 404
 
 
 def test_the_admin_key_is_shown_once(fake, tmp_path, capfd):

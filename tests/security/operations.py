@@ -93,9 +93,9 @@ OPERATIONS: Final[dict[str, str]] = {
     "GET /health/live": PUBLIC,
     "GET /health/ready": PUBLIC,
     "GET /metrics": PUBLIC,
-    "GET /docs": PUBLIC,
-    "GET /docs/openapi.json": PUBLIC,
-    "GET /docs/start.js": PUBLIC,
-    "GET /docs/{name}": PUBLIC,
+    "GET /docs/api": PUBLIC,
+    "GET /docs/api/openapi.json": PUBLIC,
+    "GET /docs/api/start.js": PUBLIC,
+    "GET /docs/api/{name}": PUBLIC,
     "GET /openapi.json": PUBLIC,
 }

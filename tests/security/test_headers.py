@@ -193,7 +193,8 @@ def test_no_answer_believes_who_says_where_it_is(site: Site) -> None:
             "/",
             "/docs",
             "/docs/",
-            "/docs/openapi.json",
+            "/docs/api",
+            "/docs/api/openapi.json",
             "/openapi.json",
             "/v1/models",
             "/v1/videos",
@@ -209,6 +210,9 @@ def test_no_answer_believes_who_says_where_it_is(site: Site) -> None:
         ),
     ):
         answer = site.http.get(site.server.base_url + path, headers=lies, follow_redirects=False)
+        if answer.status_code == 303:  # the overview, for people
+            assert answer.headers["location"] == "/login", path
+            continue
         assert not 300 <= answer.status_code < 400, path
         assert "location" not in answer.headers
         assert not any(name.startswith("access-control-") for name in answer.headers), path

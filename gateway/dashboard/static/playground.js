@@ -26,6 +26,7 @@
     }
     const page = parse(await answer.text());
     price.replaceWith(document.adoptNode(page.getElementById("price")));
+    refuse(make);
     const programs = document.querySelector("#programs .programs"), fresh = page.querySelector("#new-programs .programs");
     if (programs && fresh) { // the tabs stay, the texts change
       const texts = fresh.querySelectorAll("[data-tab]");
@@ -33,6 +34,24 @@
         section.querySelector("code").textContent = texts[n].querySelector("code").textContent;
         section.querySelector("[data-copy]").dataset.copy = texts[n].querySelector("[data-copy]").dataset.copy;
       });
+    }
+  }
+  // What a model refuses stands at the field too.
+  function refuse(make) {
+    make.querySelectorAll(".refused").forEach((note) => note.remove());
+    make.querySelectorAll("[data-refused]").forEach((input) => { input.removeAttribute("aria-invalid"); delete input.dataset.refused; });
+    for (const told of document.querySelectorAll("#price [data-param]")) {
+      const name = told.dataset.param.split("[")[0];
+      const drop = name && make.querySelector(`[data-drop="${CSS.escape(name)}"]`);
+      const input = drop ? drop.querySelector("input[type=file]") : name && make.elements.namedItem(name);
+      if (!input?.closest) continue;
+      const note = document.createElement("p");
+      note.className = "error refused";
+      note.textContent = told.textContent;
+      input.setAttribute("aria-invalid", "true");
+      input.dataset.refused = "";
+      input.closest("details:not([open])")?.setAttribute("open", "");
+      (drop || input.closest(".field")).append(note);
     }
   }
   function soon() {
@@ -79,6 +98,8 @@
       prompt.focus();
       soon();
     }
+    const frame = event.target.closest?.("[data-frame]");
+    if (frame) useFrame(frame);
     const remove = event.target.closest?.("[data-remove]");
     if (remove) {
       const drop = remove.closest("[data-drop]");
@@ -113,7 +134,7 @@
       image.src = URL.createObjectURL(file);
       image.alt = name;
       input.type = "hidden";
-      input.name = most > 1 ? `${drop.dataset.drop}[][file_id]` : `${drop.dataset.drop}[file_id]`;
+      input.name = drop.dataset.many ? `${drop.dataset.drop}[][file_id]` : `${drop.dataset.drop}[file_id]`;
       input.value = id;
       remove.type = "button";
       remove.className = "small";
@@ -127,6 +148,26 @@
     soon();
   }
 
+  // The picture that a player shows now becomes the first frame of the next video.
+  function useFrame(button) {
+    const drop = document.querySelector('[data-drop="input_reference"]'), player = button.closest(".run").querySelector("video");
+    if (!drop) { button.textContent = "The chosen model takes no first frame"; return; }
+    const canvas = document.createElement("canvas");
+    canvas.width = player.videoWidth;
+    canvas.height = player.videoHeight;
+    if (!canvas.width) return;
+    canvas.getContext("2d").drawImage(player, 0, 0);
+    canvas.toBlob((blob) => {
+      keep(drop, [new File([blob], "frame.png", { type: "image/png" })]);
+      drop.scrollIntoView({ block: "center" });
+    }, "image/png");
+  }
+
+  // Images are sent when they are dropped: an empty file beside their id would say it twice.
+  document.addEventListener("formdata", (event) => {
+    if (event.target.id !== "make") return;
+    for (const [name, value] of [...event.formData]) if (value instanceof File && !value.size) event.formData.delete(name);
+  });
   document.addEventListener("change", (event) => {
     const drop = event.target.type === "file" && event.target.closest("[data-drop]");
     if (drop) keep(drop, event.target.files);
