@@ -73,6 +73,7 @@ from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
 from gateway.upstreams.watch import UpstreamWatch
 from gateway.upstreams.workers import Workers
+from gateway.usage.overview import OverviewService
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
@@ -206,10 +207,11 @@ def _build(
         ),
         billing=BillingService(db, clock, settings),
         usage=UsageService(db, clock),
+        overviews=OverviewService(db, clock),
         audit=AuditService(db),
         reconciliation=Reconciliation(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url, catalogue=catalogue, adapter=adapters),
-        stripe=StripeService(db, clock, account),
+        stripe=StripeService(db, clock, account, public_url=settings.public_url),
         hints=hints,
         metrics=metrics,
         tracing=tracing,

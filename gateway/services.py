@@ -24,6 +24,7 @@ from gateway.storage import Storage
 from gateway.telemetry import Metrics
 from gateway.tracing import Tracing
 from gateway.upstreams.service import UpstreamService
+from gateway.usage.overview import OverviewService
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
 from gateway.videos.callbacks import Callbacks
@@ -59,6 +60,7 @@ class Services:
     webhooks: WebhookService
     billing: BillingService
     usage: UsageService
+    overviews: OverviewService
     audit: AuditService
     reconciliation: Reconciliation
     callbacks: Callbacks

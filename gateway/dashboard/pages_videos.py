@@ -1,6 +1,5 @@
 """/videos: the gallery, and the files of single videos."""
 
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -11,6 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from gateway.clock import Clock
+from gateway.dashboard.days import day_of
 from gateway.dashboard.names import Names
 from gateway.dashboard.page import Pages
 from gateway.errors import BadRequest
@@ -128,25 +128,16 @@ class VideosPages(Controller):
 def _wanted(asked: dict[str, str], after: str | None) -> Wanted:
     if asked["status"] and asked["status"] not in STATUSES:
         raise BadRequest(f"'status' must be one of {', '.join(STATUSES)}.", param="status")
+    last = day_of(asked["to"], "to")
     return Wanted(
         words=asked["q"],
         status=asked["status"] or None,
         model=asked["model"] or None,
         key_id=asked["key"] or None,
-        since=_day(asked["from"], "from"),
-        until=_day(asked["to"], "to", days=1),
+        since=day_of(asked["from"], "from"),
+        until=None if last is None else last + 86_400,
         after=after[:64] if after else None,
     )
-
-
-def _day(text: str, param: str, days: int = 0) -> int | None:
-    if not text:
-        return None
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-        return int((day + timedelta(days=days)).timestamp())
-    except (ValueError, OverflowError):
-        raise BadRequest(f"'{param}' must be a day such as 2026-11-27.", param=param) from None
 
 
 async def _makers(keys: KeyService, visitor: Visitor) -> list[tuple[str, str]]:

@@ -12,9 +12,14 @@ from gateway.dashboard.form import provide_form
 from gateway.dashboard.page import Pages
 from gateway.dashboard.pages_account import AccountPages
 from gateway.dashboard.pages_audit import AuditPages
+from gateway.dashboard.pages_billing import BillingPages
+from gateway.dashboard.pages_billing_operator import BillingOperatorPages
+from gateway.dashboard.pages_billing_stripe import BillingStripePages
+from gateway.dashboard.pages_budgets import BudgetsPages
 from gateway.dashboard.pages_entrance import EntrancePages
 from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
+from gateway.dashboard.pages_overview import OverviewPages
 from gateway.dashboard.pages_projects import ProjectsPages
 from gateway.dashboard.pages_shared import SharedPages
 from gateway.dashboard.pages_video import VideoPages
@@ -24,6 +29,7 @@ from gateway.dashboard.session import Session, provide_visitor
 from gateway.services import Services
 
 PAGES: Final[tuple[type[Controller], ...]] = (
+    OverviewPages,
     EntrancePages,
     AccountPages,
     MembersPages,
@@ -31,6 +37,10 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     WebhooksPages,
     ProjectsPages,
     AuditPages,
+    BillingPages,
+    BillingStripePages,
+    BillingOperatorPages,
+    BudgetsPages,
     VideosPages,
     VideoPages,
     SharedPages,

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Final
 
 from sqlalchemy import Connection, func, select
 
@@ -13,6 +14,17 @@ from billing.timings import RENDERED, WAITED, quantile
 c: Final = timing_rollups.c
 COLUMNS: Final = {"project_id": c.project_id, "api_key_id": c.key_id, "model": c.model}
 """What can be grouped and filtered by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whole buckets of UTC from `start` up to `end` (milliseconds), "1h" or "1d" wide, and one value per filter."""
+
+    width: str
+    start: int
+    end: int
+    filters: Mapping[str, str] = field(default_factory=dict)
+
 
 Bins = dict[int, int]
 Group = str | None
@@ -39,26 +51,20 @@ class Timings:
         return quantile(self._bins.get((group, RENDERED), {}), share)
 
 
-def read_timings(  # noqa: PLR0917  (a range, a scope and a grouping)
-    conn: Connection,
-    organization_id: str,
-    start: int,
-    end: int,
-    dimension: str | None,
-    filters: Mapping[str, Any],
-) -> Timings:
-    """Read what videos that ended from `start` up to `end` (milliseconds, whole hours) took."""
-    grain = DAYS if dimension is None or (end - start) > 3 * 86_400_000 else HOURS
-    if start % 86_400_000:
-        grain = HOURS
+def read_timings(conn: Connection, organization_id: str, span: Span, dimension: str | None) -> Timings:
+    """Read what the videos that ended in a span took, by group."""
     group = COLUMNS.get(dimension or "")
-    columns = [c.measure, c.bin, func.sum(c.videos).label("videos"), *([] if group is None else [group])]
-    statement = select(*columns).where(
-        c.organization_id == organization_id, c.grain == grain, c.bucket >= start, c.bucket < end
+    by = [c.measure, c.bin, *([] if group is None else [group])]
+    statement = select(*by, func.sum(c.videos).label("videos")).where(
+        c.organization_id == organization_id,
+        c.grain == (HOURS if span.width == "1h" else DAYS),
+        c.bucket >= span.start,
+        c.bucket < span.end,
     )
-    for name, value in filters.items():
-        statement = statement.where(COLUMNS[name] == value)
+    for name, value in span.filters.items():
+        if name in COLUMNS:
+            statement = statement.where(COLUMNS[name] == value)
     found = Timings()
-    for row in conn.execute(statement.group_by(c.measure, c.bin, *([] if group is None else [group]))):
-        found.add(None if group is None else row[3], row.measure, row.bin, int(row.videos))
+    for row in conn.execute(statement.group_by(*by)):
+        found.add(None if group is None else row[2], row.measure, row.bin, int(row.videos))
     return found
