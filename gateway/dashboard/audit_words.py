@@ -44,7 +44,7 @@ TYPES: Final[Mapping[str, str]] = {
     "webhook_endpoint.secret_rotated": "Webhook secret replaced",
     "webhook_endpoint.updated": "Webhook endpoint changed",
 }
-_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
+_EMPTY: Final[Any] = (None, "", [], {})
 _OWN: Final = ("id", "object")
 
 

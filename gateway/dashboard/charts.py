@@ -11,9 +11,9 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-WIDTH: Final = 720
-HEIGHT: Final = 240
-_LEFT: Final = 64
+WIDTH: Final = 520
+HEIGHT: Final = 220
+_LEFT: Final = 56
 _RIGHT: Final = 8
 _TOP: Final = 12
 _BOTTOM: Final = 26

@@ -12,7 +12,7 @@ def day_start(text: str, param: str) -> int:
     """Unix seconds at which a day begins. BadRequest for what is no day."""
     try:
         return int(datetime.strptime(text.strip(), "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadRequest(f"'{text[:40]}' is no day: write it as 2026-12-31.", param=param) from None
 
 

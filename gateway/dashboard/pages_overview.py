@@ -11,7 +11,7 @@ from litestar.di import NamedDependency
 from billing.money import format_usd
 from gateway.billing.service import BillingService
 from gateway.dashboard import charts
-from gateway.dashboard.days import day_of
+from gateway.dashboard.dates import day_start
 from gateway.dashboard.names import Names
 from gateway.dashboard.page import Pages, usd
 from gateway.http.auth import requires
@@ -128,8 +128,8 @@ def _asked(request: AnyRequest) -> dict[str, str]:
 async def _read(overviews: OverviewService, visitor: Visitor, asked: Mapping[str, str]) -> Overview:
     filters = {column: asked[name] for name, column in _FILTERS.items() if name in asked}
     if "from" in asked or "to" in asked:
-        last = day_of(asked.get("to"), "to") or int(datetime.now(UTC).timestamp())
-        first = day_of(asked.get("from"), "from") or last
+        last = day_start(asked["to"], "to") if "to" in asked else int(datetime.now(UTC).timestamp())
+        first = day_start(asked["from"], "from") if "from" in asked else last
         span = overviews.between(first * 1000, last * 1000, filters)
     else:
         span = overviews.span(asked["period"], asked["by"], filters)

@@ -10,7 +10,7 @@ from litestar.params import FromPath, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from gateway.clock import Clock
-from gateway.dashboard.days import day_of
+from gateway.dashboard.dates import day_end, day_start
 from gateway.dashboard.names import Names
 from gateway.dashboard.page import Pages
 from gateway.errors import BadRequest
@@ -128,14 +128,13 @@ class VideosPages(Controller):
 def _wanted(asked: dict[str, str], after: str | None) -> Wanted:
     if asked["status"] and asked["status"] not in STATUSES:
         raise BadRequest(f"'status' must be one of {', '.join(STATUSES)}.", param="status")
-    last = day_of(asked["to"], "to")
     return Wanted(
         words=asked["q"],
         status=asked["status"] or None,
         model=asked["model"] or None,
         key_id=asked["key"] or None,
-        since=day_of(asked["from"], "from"),
-        until=None if last is None else last + 86_400,
+        since=day_start(asked["from"], "from") if asked["from"] else None,
+        until=day_end(asked["to"], "to") + 1 if asked["to"] else None,
         after=after[:64] if after else None,
     )
 

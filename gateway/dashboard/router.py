@@ -20,6 +20,7 @@ from gateway.dashboard.pages_entrance import EntrancePages
 from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
 from gateway.dashboard.pages_overview import OverviewPages
+from gateway.dashboard.pages_playground import PlaygroundPages
 from gateway.dashboard.pages_projects import ProjectsPages
 from gateway.dashboard.pages_shared import SharedPages
 from gateway.dashboard.pages_video import VideoPages
@@ -30,9 +31,11 @@ from gateway.services import Services
 
 PAGES: Final[tuple[type[Controller], ...]] = (
     OverviewPages,
+    PlaygroundPages,
     EntrancePages,
     AccountPages,
     MembersPages,
+    BudgetsPages,
     KeysPages,
     WebhooksPages,
     ProjectsPages,
@@ -40,7 +43,6 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     BillingPages,
     BillingStripePages,
     BillingOperatorPages,
-    BudgetsPages,
     VideosPages,
     VideoPages,
     SharedPages,

@@ -149,6 +149,13 @@ def public_model(model: Model, aliases: list[str], margin: Decimal | None) -> di
     ).model_dump(mode="json")
 
 
+def offered(principal: Principal, catalogue: Catalogue, settings: Settings) -> list[dict[str, Any]]:
+    """Show every model that the caller may use, with the prices of its margin."""
+    names = aliases(catalogue, settings)
+    allowed = [model for model in catalogue.models() if _allowed(principal, model.id)]
+    return [public_model(model, names.get(model.id, []), principal.margin) for model in allowed]
+
+
 class ModelsController(Controller):
     """Read the catalogue."""
 
@@ -163,10 +170,7 @@ class ModelsController(Controller):
         principal: NamedDependency[Principal],
     ) -> dict[str, Any]:
         """List the models that the key may use."""
-        names = aliases(catalogue, settings)
-        allowed = [model for model in catalogue.models() if _allowed(principal, model.id)]
-        data = [public_model(model, names.get(model.id, []), principal.margin) for model in allowed]
-        return {"object": "list", "data": data}
+        return {"object": "list", "data": offered(principal, catalogue, settings)}
 
     @get("/{model:path}", operation_class=documented(answer=PublicModel), summary="Retrieve a model")
     async def retrieve_model(

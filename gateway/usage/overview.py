@@ -109,6 +109,7 @@ class OverviewService:
 
     def between(self, first_day: int, last_day: int, filters: Mapping[str, str]) -> Span:
         """The days from the one that begins at `first_day` to the one that begins at `last_day` (milliseconds)."""
+        first_day, last_day = first_day // DAY_MS * DAY_MS, last_day // DAY_MS * DAY_MS
         end = min(last_day + DAY_MS, self._clock.now_ms() // DAY_MS * DAY_MS + DAY_MS)
         if not first_day < end:
             raise BadRequest("The first day must lie before the last, and not in the future.", param="from")

@@ -125,7 +125,7 @@ async def test_a_foreign_cursor_is_unknown(books: Books):
 async def test_budgets_of_keys(books: Books, db: Database):
     def write(conn: Connection) -> None:
         common: Any = {"period": "month", "unit": "usd", "amount": 5_000_000, "hard": True, "created_at": 1}
-        rows = [
+        rows: list[dict[str, Any]] = [
             {"id": "bud_1", "organization_id": ORG, "scope": "key", "scope_id": "key_1"},
             {"id": "bud_2", "organization_id": ORG, "scope": "user", "scope_id": "key_1"},
             {"id": "bud_3", "organization_id": OTHER, "scope": "key", "scope_id": "key_1"},
