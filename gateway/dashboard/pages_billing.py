@@ -30,7 +30,7 @@ _REAL_TIME: Final = 1_000_000_000
 PRESETS: Final = ("10.00", "25.00", "50.00", "100.00")
 MODES: Final[Mapping[str, tuple[str, str]]] = {
     "off": ("Billing is off", "Costs are recorded, nothing is charged and nothing is refused for money."),
-    "prepaid": ("Prepaid", "Videos are paid from credit. A video is held for when it is accepted, and refused without credit."),
+    "prepaid": ("Prepaid", "Videos are paid from credit: set aside when a video is accepted, charged when it is ready, given back otherwise."),
     "postpaid": ("Postpaid", "Videos are made first and billed monthly, up to the credit limit."),
 }  # fmt: skip
 SUSPENDED: Final[Mapping[str, str]] = {
