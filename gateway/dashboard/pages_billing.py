@@ -27,6 +27,7 @@ _ON_A_PAGE: Final = 50
 _CREDITS: Final = 10
 _A_MOMENT: Final = 900
 _REAL_TIME: Final = 1_000_000_000
+_OF_CUSTOMERS: Final = tuple(kind for kind in KINDS if kind != COST)
 PRESETS: Final = ("10.00", "25.00", "50.00", "100.00")
 MODES: Final[Mapping[str, tuple[str, str]]] = {
     "off": ("Billing is off", "Costs are recorded, nothing is charged and nothing is refused for money."),
@@ -82,7 +83,7 @@ class BillingPages(Controller):
             use=await billing.books.plan_use(who),
             lots=await billing.books.lots(who),
             credits=(await billing.credits(who, PageQuery(_CREDITS, None, True))).data,
-            entries=(await billing.books.statement(who, PageQuery(_NEWEST, None, True))).data,
+            entries=(await billing.books.statement(who, PageQuery(_NEWEST, None, True), _OF_CUSTOMERS)).data,
             stripe=standing,
             recharge=await stripe.recharge(visitor.organization_id) if standing["configured"] else None,
             payment=await _payment(visitor, billing, clock, paid),
@@ -137,13 +138,16 @@ class BillingPages(Controller):
 
 
 def _choices(visitor: Visitor) -> list[tuple[str, str]]:
-    known = KINDS if visitor.may(Scope.OPERATOR) else [kind for kind in KINDS if kind != COST]
+    known = KINDS if visitor.may(Scope.OPERATOR) else _OF_CUSTOMERS
     return [(kind, KIND_WORDS[kind]) for kind in known]
 
 
 async def _payment(visitor: Visitor, billing: BillingService, clock: Clock, paid: int | None) -> str | None:
-    """Tell whether the payment of a checkout that ended has arrived: "arrived", "awaited", or None for no checkout."""
+    """Tell what became of the payment of a checkout: "arrived", "awaited", "late", or None for no checkout."""
     if paid is None:
         return None
-    since = paid if paid >= _REAL_TIME else clock.now_ms() // 1000 - _A_MOMENT
-    return "arrived" if await billing.books.topped_up(visitor.principal, since) else "awaited"
+    now = clock.now_ms() // 1000
+    since = paid if paid >= _REAL_TIME else now - _A_MOMENT
+    if await billing.books.topped_up(visitor.principal, since):
+        return "arrived"
+    return "awaited" if now - since <= _A_MOMENT else "late"

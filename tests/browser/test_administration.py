@@ -175,6 +175,12 @@ def test_no_page_is_closed_to_anybody(
     size = {"width": 390, "height": 844} if phone else {"width": 1440, "height": 900}
     person = new_person(dark=dark, phone=phone, **size)
     person.context.add_cookies(owner_state)
+    person.open("/keys/new")
+    person.page.get_by_label("Name", exact=False).first.fill("a key with a long name for a program")
+    person.page.get_by_label("Budget in USD").fill("5.00")
+    person.page.get_by_role("button", name="Make the key").click()
+    person.heading("Your new key")
+    assert not person.barriers()
     for path in PAGES:
         page = person.open(path)
         expect(page.get_by_role("heading", level=1, name="Not found")).to_have_count(0)

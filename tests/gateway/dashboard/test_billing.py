@@ -89,6 +89,14 @@ def test_a_top_up_from_its_amount_to_the_balance(visit: Visit, double: StripeDou
     assert "being confirmed" in visit.page(f"/billing?paid={int(time.time()) + 60}")
 
 
+def test_a_payment_that_never_comes_is_not_waited_for_for_ever(bare: Visit) -> None:
+    page = bare.page(f"/billing?paid={int(time.time()) - 3600}")
+    assert "has not confirmed" in page
+    assert 'data-refresh="3"' not in page
+    assert "being confirmed" in bare.page("/billing?paid=1")
+    bare.page("/billing?paid=yes", 400)
+
+
 @pytest.mark.parametrize("fields", [{}, {"amount_usd": "0.10"}, {"amount_usd": "a lot"}])
 def test_an_amount_that_cannot_be_paid_is_refused_at_its_field(visit: Visit, fields: dict[str, str]) -> None:
     told = visit.post("/billing/checkout", fields, status=400).json()["error"]
