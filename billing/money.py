@@ -7,13 +7,18 @@ MICROS: Final = 1_000_000
 LARGEST: Final = 9_000_000_000_000_000
 """Nine billion USD: far above any amount, far below the edge of BIGINT."""
 
+_LARGEST_EXPONENT: Final = 20
+
 
 def to_micros(amount_usd: Decimal) -> int:
     """Micro-USD, rounded half up. ValueError for a value that is not finite or out of range."""
     if not amount_usd.is_finite():
         raise ValueError("an amount of money must be a finite number")
-    micros = int((amount_usd * MICROS).to_integral_value(rounding=ROUND_HALF_UP))
-    if abs(micros) > LARGEST:
+    too_much = (
+        bool(amount_usd) and amount_usd.adjusted() > _LARGEST_EXPONENT
+    )  # what is far beyond cannot even be multiplied
+    micros = 0 if too_much else int((amount_usd * MICROS).to_integral_value(rounding=ROUND_HALF_UP))
+    if too_much or abs(micros) > LARGEST:
         raise ValueError(f"an amount of money must lie within {LARGEST // MICROS} USD")
     return micros
 

@@ -211,7 +211,7 @@ def _build(
         audit=AuditService(db),
         reconciliation=Reconciliation(db, clock),
         callbacks=Callbacks(db, secrets, hints, settings.public_url, catalogue=catalogue, adapter=adapters),
-        stripe=StripeService(db, clock, account),
+        stripe=StripeService(db, clock, account, public_url=settings.public_url),
         hints=hints,
         metrics=metrics,
         tracing=tracing,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, tuple_
 
+from billing.budgets import period_start
 from billing.ledger_costs import KIND
 from billing.money import format_usd
 from billing.tables import balances, entries, lines
@@ -82,6 +83,18 @@ class Books:
         organization_id, now = principal.organization_id, self._clock.now_ms()
         rows = await self._db.read(lambda conn: store.open_lots(conn, organization_id, now))
         return [public_lot(row) for row in rows]
+
+    async def topped_up(self, principal: Principal, since: int) -> bool:
+        """Tell whether a payment has arrived since a moment in Unix seconds."""
+        organization_id = principal.organization_id
+        return await self._db.read(lambda conn: store.topped_up(conn, organization_id, since * 1000))
+
+    async def plan_use(self, principal: Principal) -> Json:
+        """Count what the plan limits: videos that run, and those of this UTC month that started in the fast queue."""
+        organization_id, month = principal.organization_id, period_start("month", self._clock.now_ms())
+        running, accepted = await self._db.read(lambda conn: store.plan_use(conn, organization_id, month))
+        fast = principal.plan.fast_videos_per_month
+        return {"running_videos": running, "fast_videos": accepted if fast is None else min(accepted, fast)}
 
     async def budgets_of(
         self, principal: Principal, scope: str, scope_ids: Sequence[str]

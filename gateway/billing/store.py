@@ -29,6 +29,7 @@ from billing.tables import (
     lines,
 )
 from gateway.errors import BadRequest, NotFound
+from gateway.jobs.tables import slots
 from gateway.keys.store import PageQuery
 from gateway.keys.tables import api_keys, organizations, projects
 
@@ -123,6 +124,26 @@ def open_lots(conn: Connection, organization_id: str, now: int) -> Sequence[Any]
         credit_lots.c.remaining > 0,
     )
     return conn.execute(statement.order_by(credit_lots.c.expires_at).limit(_MOST_LOTS)).all()
+
+
+def topped_up(conn: Connection, organization_id: str, since: int) -> bool:
+    """Tell whether a payment has arrived since a moment in milliseconds."""
+    paid = select(entries.c.id).where(
+        entries.c.organization_id == organization_id,
+        entries.c.created_at >= since,
+        entries.c.kind == "top_up",
+        _RARE,
+    )
+    return conn.execute(paid.limit(1)).first() is not None
+
+
+def plan_use(conn: Connection, organization_id: str, month: int) -> tuple[int, int]:
+    """How many videos run now, and how many were accepted in the month where the plan counts them."""
+    running = select(slots.c.used).where(slots.c.name == f"org:{organization_id}")
+    accepted = select(budget_periods.c.used).where(
+        budget_periods.c.budget_id == f"fast:{organization_id}", budget_periods.c.period_start == month
+    )
+    return conn.scalar(running) or 0, conn.scalar(accepted) or 0
 
 
 def budgets_of(conn: Connection, organization_id: str, scope: str, scope_ids: Sequence[str]) -> Sequence[Any]:

@@ -43,20 +43,45 @@ class StripeService:
     """Every method acts for one organization. Writing methods record what they answer under the request's claim."""
 
     def __init__(
-        self, db: Database, clock: Clock, account: Account, *, wall: Callable[[], float] = time.time
+        self,
+        db: Database,
+        clock: Clock,
+        account: Account,
+        *,
+        wall: Callable[[], float] = time.time,
+        public_url: str | None = None,
     ) -> None:
         self._db = db
         self._clock = clock
         self._account = account
         self._wall = wall
+        self._page = f"{public_url.rstrip('/')}/billing" if public_url else None
+
+    @property
+    def configured(self) -> bool:
+        """Whether anything can be paid here."""
+        return self._account.configured
+
+    async def standing(self, organization_id: str) -> Json:
+        """Show what is known here of the organization at Stripe, without asking Stripe."""
+        row = await self._account.known(organization_id) if self.configured else None
+        status = None if row is None else row.subscription_status
+        return {
+            "configured": self.configured,
+            "metered": bool(self.configured and self._account.settings.meter_price),
+            "known": row is not None and row.customer_id is not None,
+            "subscription": None if status in customers.ENDED else status,
+        }
 
     async def checkout(self, organization_id: str, form: CheckoutForm, claim: Claim | None = None) -> Json:
         """Begin a top-up: the balance grows when Stripe says that it was paid."""
         stripe = self._account.stripe
-        success = form.success_url or self._account.settings.success_url
+        settings = self._account.settings
+        success = form.success_url or settings.success_url or (self._page and f"{self._page}?paid=1")
         if not success:
             raise BadRequest(
-                "Missing required field 'success_url': send it, or the operator sets ONEREEL_STRIPE__SUCCESS_URL.",
+                "Missing required field 'success_url': send it, or the operator sets ONEREEL_STRIPE__SUCCESS_URL "
+                "or ONEREEL_PUBLIC_URL.",
                 param="success_url",
                 code="missing_required_parameter",
             )
@@ -75,7 +100,7 @@ class StripeService:
                 "payment_intent_data": intent,
                 "success_url": success,
             }
-            if cancel := form.cancel_url or self._account.settings.cancel_url:
+            if cancel := form.cancel_url or settings.cancel_url or self._page:
                 params["cancel_url"] = cancel
             made = await stripe.create_checkout(params, _key(organization_id, claim))
         answer = {
@@ -91,7 +116,7 @@ class StripeService:
         stripe = self._account.stripe
         with told_to_clients():
             params: Any = {"customer": await self._account.customer(organization_id)}
-            if back := form.return_url or self._account.settings.success_url:
+            if back := form.return_url or self._account.settings.success_url or self._page:
                 params["return_url"] = back
             made = await stripe.create_portal(params, _key(organization_id, claim))
         return await self._recorded({"object": "billing.portal", "url": made["url"]}, claim)

@@ -45,7 +45,7 @@ TYPES: Final[Mapping[str, str]] = {
     "webhook_endpoint.updated": "Webhook endpoint changed",
 }
 _EMPTY: Final[Any] = (None, "", [], {})
-_OWN: Final = ("id", "object")
+_OWN: Final = ("id", "object", "organization_id", "project_id", "created_at", "updated_at")
 
 
 class Difference(NamedTuple):

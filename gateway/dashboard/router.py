@@ -12,6 +12,9 @@ from gateway.dashboard.form import provide_form
 from gateway.dashboard.page import Pages
 from gateway.dashboard.pages_account import AccountPages
 from gateway.dashboard.pages_audit import AuditPages
+from gateway.dashboard.pages_billing import BillingPages
+from gateway.dashboard.pages_billing_operator import BillingOperatorPages
+from gateway.dashboard.pages_billing_stripe import BillingStripePages
 from gateway.dashboard.pages_budgets import BudgetsPages
 from gateway.dashboard.pages_docs import DocsPages
 from gateway.dashboard.pages_entrance import EntrancePages
@@ -41,6 +44,9 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     WebhooksPages,
     ProjectsPages,
     AuditPages,
+    BillingPages,
+    BillingStripePages,
+    BillingOperatorPages,
     VideosPages,
     VideoPages,
     SharedPages,

@@ -46,9 +46,10 @@ def _milliseconds(value: Any) -> int:
         raise ValueError("must be a number of seconds")  # noqa: TRY004
     try:
         seconds = Decimal(str(value))
+        exact = seconds.is_finite() and seconds == round(seconds, 3)  # too large a number cannot be rounded
     except ArithmeticError:
         raise ValueError("must be a number of seconds") from None
-    if not seconds.is_finite() or seconds != round(seconds, 3):
+    if not exact:
         raise ValueError("must be a number of seconds with at most three decimals")
     return int(seconds * 1000)
 

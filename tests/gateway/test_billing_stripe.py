@@ -84,6 +84,23 @@ def test_from_checkout_to_credit(gateway: Live, client: httpx.Client, double: St
     assert client.post("/v1/billing/subscription").json()["error"]["code"] == "not_postpaid"
 
 
+def test_whoever_names_no_address_comes_back_to_the_dashboard(double: StripeDouble, tmp_path):
+    account = {"api_key": API_KEY, "api_base": double.base_url}
+    settings = settings_for(
+        tmp_path, billing={"mode": "prepaid"}, stripe=account, public_url="https://video.example/"
+    )
+    with live(settings) as gateway, gateway.client() as client:
+        assert client.post("/v1/billing/checkout", json={"amount_usd": "5.00"}).status_code == 200
+        client.post("/v1/billing/portal")
+    sent = double.posts("/v1/checkout/sessions")[-1].fields
+    assert sent["success_url"] == "https://video.example/billing?paid=1"
+    assert sent["cancel_url"] == "https://video.example/billing"
+    assert (
+        double.posts("/v1/billing_portal/sessions")[-1].fields["return_url"]
+        == "https://video.example/billing"
+    )
+
+
 def test_a_video_of_a_postpaid_organization_is_metered(double: StripeDouble, tmp_path):
     account = {"api_key": API_KEY, "api_base": double.base_url, "meter_price": PRICE}
     with FakeUpstream(poll_after_ms=20) as fake:

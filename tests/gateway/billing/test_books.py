@@ -7,15 +7,18 @@ import pytest
 from sqlalchemy import Connection, event, insert
 from sqlalchemy.engine import Engine
 
+from billing.budgets import count_videos, period_start
 from billing.ledger import Hold, capture, hold_many, open_balance
 from billing.ledger_costs import Cost, book_costs
-from billing.ledger_moves import credit, refund
+from billing.ledger_moves import credit, refund, top_up
 from billing.lots import grant_credit
+from billing.plans import Plan
 from billing.tables import budgets, entries, lines
 from gateway.billing.books import Books
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.errors import BadRequest
+from gateway.jobs.tables import slots
 from gateway.keys.service import operator_principal
 from gateway.keys.store import PageQuery
 from gateway.principal import Principal, Scope
@@ -124,8 +127,8 @@ async def test_a_foreign_cursor_is_unknown(books: Books):
 
 async def test_budgets_of_keys(books: Books, db: Database):
     def write(conn: Connection) -> None:
-        common = {"period": "month", "unit": "usd", "amount": 5_000_000, "hard": True, "created_at": 1}
-        rows = [
+        common: Any = {"period": "month", "unit": "usd", "amount": 5_000_000, "hard": True, "created_at": 1}
+        rows: list[dict[str, Any]] = [
             {"id": "bud_1", "organization_id": ORG, "scope": "key", "scope_id": "key_1"},
             {"id": "bud_2", "organization_id": ORG, "scope": "user", "scope_id": "key_1"},
             {"id": "bud_3", "organization_id": OTHER, "scope": "key", "scope_id": "key_1"},
@@ -185,3 +188,26 @@ def _plan(conn: Connection, statement: str, parameters: Any) -> str:
         return plan_of(conn, statement, parameters)
     rows = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     return "\n".join(str(row[3]) for row in rows)
+
+
+async def test_a_payment_that_has_arrived_and_what_the_plan_counts(books: Books, db: Database):
+    assert not await books.topped_up(PAYER, 0)
+    paid: Any = {"organization_id": ORG, "amount_micros": 1_000_000, "memo": "top-up", "now": NOW}
+    await db.write(lambda conn: top_up(conn, subject="pi_1", **paid))
+    assert await books.topped_up(PAYER, NOW // 1000)
+    assert not await books.topped_up(PAYER, NOW // 1000 + 1)
+    assert not await books.topped_up(replace(PAYER, organization_id=OTHER), 0)
+    month = period_start("month", NOW)
+
+    def write(conn: Connection) -> None:
+        conn.execute(insert(slots).values(name=f"org:{ORG}", used=3))
+        count_videos(conn, ORG, month, 12)
+
+    await db.write(write)
+    plan = Plan(id="small", concurrent_videos=5, fast_videos_per_month=10)
+    used = await books.plan_use(replace(PAYER, plan=plan))
+    assert used == {"running_videos": 3, "fast_videos": 10}
+    assert await books.plan_use(replace(PAYER, organization_id=OTHER)) == {
+        "running_videos": 0,
+        "fast_videos": 0,
+    }

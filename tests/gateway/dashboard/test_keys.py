@@ -137,3 +137,21 @@ def test_the_keys_of_another_organization_do_not_exist(visit: Visit) -> None:
         each.post(f"/keys/{key}/revoke", status=404)
         each.page(f"/keys?after={key}", 400)
     assert operator.get(path, headers=there).json()["data"][0]["name"] == "theirs"
+
+
+def test_keys_outlive_the_membership_of_who_made_them(visit: Visit) -> None:
+    maker = visit.member("developer", "leaving@example.com")
+    page = unescape(maker.post("/keys/new", {"name": "left behind"}).text)
+    value = KEY.search(page)
+    assert value
+    headers = {"Authorization": f"Bearer {value[0]}"}
+    person = api_keys(visit)["left behind"]["created_by"]
+    assert person.startswith("user_")
+    visit.post(f"/members/{person}/role", {"role": "viewer"})
+    maker.page("/keys", 403)
+    visit.post(f"/members/{person}/remove")
+    assert httpx.get(f"{visit.live.base_url}/v1/videos", headers=headers).status_code == 200
+    row = visit.page("/keys").partition("left behind")[2].partition("</tr>")[0]
+    assert "Developer" in row
+    visit.post(f"/keys/{api_keys(visit)['left behind']['id']}/revoke")
+    assert httpx.get(f"{visit.live.base_url}/v1/videos", headers=headers).status_code == 401

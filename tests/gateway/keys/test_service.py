@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.db import Database
 from gateway.errors import BadRequest, Forbidden, NotFound
 from gateway.idempotency.service import Claim, find
-from gateway.keys.forms import KeyChanges, KeyForm, NameForm, OrganizationForm, parse
+from gateway.keys.forms import BudgetLimit, KeyChanges, KeyForm, NameForm, OrganizationForm, parse
 from gateway.keys.service import DEFAULT_PROJECT, KeyService
 from gateway.keys.store import PageQuery
 from gateway.principal import DEFAULT_SCOPES, Principal, Scope
@@ -218,3 +218,10 @@ def test_any_json_is_either_a_form_or_a_400_naming_a_field(fields: dict[str, Any
     except BadRequest as error:
         param = error.param or ""
     assert param
+
+
+@pytest.mark.parametrize("seconds", [-5.4e196, 1e300, "1e999999", "NaN", "inf", "0.0001", True])
+def test_a_number_of_seconds_that_is_none_is_refused(seconds: Any):
+    with pytest.raises(BadRequest) as caught:
+        parse(BudgetLimit, {"seconds": seconds})
+    assert caught.value.param == "seconds"
