@@ -71,7 +71,9 @@ from gateway.telemetry_process import LoopLag
 from gateway.tracing import carried, open_tracing
 from gateway.upstreams.health import Health
 from gateway.upstreams.service import UpstreamService
+from gateway.upstreams.unresolved import Unresolved
 from gateway.upstreams.watch import UpstreamWatch
+from gateway.upstreams.work import Work
 from gateway.upstreams.workers import Workers
 from gateway.usage.overview import OverviewService
 from gateway.usage.reconciliation import Reconciliation
@@ -216,6 +218,8 @@ def _build(
         metrics=metrics,
         tracing=tracing,
         inputs=InputLinks(db, clock, secrets, settings.public_url),
+        work=Work(db, clock, catalogue, workers, adapters),
+        unresolved=Unresolved(db, clock, hints, settings.jobs.unknown_grace_seconds),
         upstreams=UpstreamService(
             db,
             clock,

@@ -24,6 +24,8 @@ from gateway.storage import Storage
 from gateway.telemetry import Metrics
 from gateway.tracing import Tracing
 from gateway.upstreams.service import UpstreamService
+from gateway.upstreams.unresolved import Unresolved
+from gateway.upstreams.work import Work
 from gateway.usage.overview import OverviewService
 from gateway.usage.reconciliation import Reconciliation
 from gateway.usage.service import UsageService
@@ -70,6 +72,8 @@ class Services:
     tracing: Tracing
     inputs: InputLinks
     upstreams: UpstreamService
+    work: Work
+    unresolved: Unresolved
     upload_dir: Path
 
     def by_name(self) -> dict[str, Any]:

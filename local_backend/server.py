@@ -70,7 +70,20 @@ def create_app(jobs: Jobs, work_dir: Path, token: str, served: Served) -> Litest
         return _refusal(WorkerError(401, "The worker's token is missing or wrong.", code="invalid_api_key"))
 
     return Litestar(
-        [health, metrics, models, model, create, edit, extend, list_videos, retrieve, content, remove],
+        [
+            health,
+            metrics,
+            worker,
+            models,
+            model,
+            create,
+            edit,
+            extend,
+            list_videos,
+            retrieve,
+            content,
+            remove,
+        ],
         before_request=authorize,
         exception_handlers={WorkerError: _on_worker_error, HTTPException: _on_http, Exception: _on_crash},
         openapi_config=None,
@@ -133,6 +146,35 @@ def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     """For Prometheus; like everything else to who bears the token."""
     text, media_type = request.app.state["metrics"].exposition()
     return Response(text, media_type=media_type)
+
+
+@get("/v1/worker", sync_to_thread=False)
+def worker(request: Request[Any, Any, Any]) -> Answer:
+    """What it runs on and what it does now: state, measurements, models in memory, the step of each video."""
+    jobs = _jobs(request)
+    newest = jobs.newest()
+    running = [
+        {
+            "model": job.order.preset.id,
+            "stage": job.stage_name,
+            "step": job.step_done,
+            "steps": job.step_total,
+            "progress": job.progress,
+        }
+        for job in newest
+        if job.status == "in_progress"
+    ]
+    engine = jobs.engine
+    return Response(
+        {
+            "object": "worker",
+            "status": jobs.state.value,
+            "measured": {} if engine is None else engine.measured(),
+            "loaded": [] if engine is None else list(engine.loaded),
+            "waiting": sum(job.status == "queued" for job in newest),
+            "running": running,
+        }
+    )
 
 
 @get("/v1/models", sync_to_thread=False)

@@ -278,6 +278,15 @@ class ListsModels(Protocol):
 
 
 @runtime_checkable
+class TellsWork(Protocol):
+    """An adapter whose server tells what it runs on and what it does now."""
+
+    async def work(self) -> Mapping[str, Any]:
+        """The worker's own words: `status`, `measured`, `loaded`, `waiting`, `running`. Raises ProviderError."""
+        ...
+
+
+@runtime_checkable
 class Probes(Protocol):
     """An adapter that can ask its upstream something that costs nothing."""
 

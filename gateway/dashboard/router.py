@@ -21,13 +21,17 @@ from gateway.dashboard.pages_entrance import EntrancePages
 from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
 from gateway.dashboard.pages_models import ModelsPages
+from gateway.dashboard.pages_organizations import OrganizationsPages
 from gateway.dashboard.pages_overview import OverviewPages
 from gateway.dashboard.pages_playground import PlaygroundPages
 from gateway.dashboard.pages_projects import ProjectsPages
+from gateway.dashboard.pages_reconciliation import ReconciliationPages
 from gateway.dashboard.pages_shared import SharedPages
+from gateway.dashboard.pages_upstreams import UpstreamsPages
 from gateway.dashboard.pages_video import VideoPages
 from gateway.dashboard.pages_videos import VideosPages
 from gateway.dashboard.pages_webhooks import WebhooksPages
+from gateway.dashboard.pages_work import WorkPages
 from gateway.dashboard.session import Session, provide_visitor
 from gateway.services import Services
 
@@ -47,6 +51,10 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     BillingPages,
     BillingStripePages,
     BillingOperatorPages,
+    UpstreamsPages,
+    WorkPages,
+    ReconciliationPages,
+    OrganizationsPages,
     VideosPages,
     VideoPages,
     SharedPages,

@@ -163,4 +163,6 @@ notices = Table(
     Column("attempt_id", String(64)),
     Column("message", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("resolved_at", BigInteger),
+    Column("resolution", String(500)),  # what the operator did about it
 )

@@ -173,6 +173,19 @@ class Sessions:
         )
         return [dict(row._mapping) for row in rows]  # noqa: SLF001  (SQLAlchemy's public name for it)
 
+    async def places_of(self, visitor: Visitor, organization_id: str) -> list[Json]:
+        """List those of one organization."""
+        rows = await self._db.read(
+            lambda conn: store.places(
+                conn,
+                visitor.user_id,
+                operator=visitor.operator,
+                limit=_MOST_PLACES,
+                organization_id=organization_id,
+            )
+        )
+        return [dict(row._mapping) for row in rows]  # noqa: SLF001  (SQLAlchemy's public name for it)
+
     async def turn_to(self, visitor: Visitor, project_id: str) -> Visitor:
         """Look at another project from now on. NotFound for one that the person has no part in."""
 

@@ -149,10 +149,14 @@ def first_place(conn: Connection, user_id: str, *, operator: bool) -> AnyRow | N
     return conn.execute(_places(user_id, operator=operator).order_by(*order).limit(1)).first()
 
 
-def places(conn: Connection, user_id: str, *, operator: bool, limit: int) -> list[AnyRow]:
+def places(
+    conn: Connection, user_id: str, *, operator: bool, limit: int, organization_id: str | None = None
+) -> list[AnyRow]:
     """List the open projects that a person may look at, by organization and name; the own organizations first."""
     order = (memberships.c.role.is_(None), organizations.c.name, organizations.c.id, projects.c.name)
     statement = _places(user_id, operator=operator).order_by(*order).limit(limit)
+    if organization_id is not None:
+        statement = statement.where(organizations.c.id == organization_id)
     return list(conn.execute(statement).all())
 
 

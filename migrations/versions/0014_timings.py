@@ -1,4 +1,4 @@
-"""Waiting and rendering times, counted per hour and day; they begin with this release"""
+"""Waiting and rendering times, counted per hour and day from this release on; notices that are dealt with"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,7 +23,11 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('organization_id', 'grain', 'bucket', 'project_id', 'key_id', 'model', 'measure', 'bin',
         name=op.f('pk_timing_rollups'))
     )
+    op.add_column('operator_notices', sa.Column('resolved_at', sa.BigInteger(), nullable=True))
+    op.add_column('operator_notices', sa.Column('resolution', sa.String(length=500), nullable=True))
 
 
 def downgrade() -> None:
+    op.drop_column('operator_notices', 'resolution')
+    op.drop_column('operator_notices', 'resolved_at')
     op.drop_table('timing_rollups')

@@ -162,6 +162,10 @@ class LocalWorker(OpenAICompatible):
         rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
         return {str(row.get("id")): _MODEL_STATES.get(str(row.get("state")), "present") for row in rows}
 
+    async def work(self) -> Mapping[str, Any]:
+        """What the worker runs on and does now."""
+        return (await self._http.request("GET", "/worker", timeout=3)).object()
+
     def _fields(self, request: VideoRequest) -> dict[str, Any]:
         return {**super()._fields(request), "attempt_id": request.attempt_id}
 
