@@ -56,6 +56,7 @@ from gateway.media.fetch import MediaFetcher
 from gateway.media.identity import SigningIdentity
 from gateway.media.pool import MediaTools
 from gateway.members.invitations import Invitations
+from gateway.members.oidc import OidcMembers, OidcProvider
 from gateway.members.passwords import Passwords
 from gateway.members.service import MemberService
 from gateway.members.sessions import Sessions
@@ -188,6 +189,8 @@ def _build(
         sessions=Sessions(db, clock, keys),
         members=MemberService(db, clock, limits, passwords),
         invitations=Invitations(db, clock, secrets, passwords),
+        oidc=OidcProvider(settings.oidc, door, clock, secrets),
+        oidc_members=OidcMembers(db, clock, settings.oidc),
         idempotency=Idempotency(db, clock),
         videos=VideoService(
             db,

@@ -17,6 +17,7 @@ from gateway.keys.limits import RequestLimits
 from gateway.keys.service import KeyService
 from gateway.media.pool import MediaTools
 from gateway.members.invitations import Invitations
+from gateway.members.oidc import OidcMembers, OidcProvider
 from gateway.members.service import MemberService
 from gateway.members.sessions import Sessions
 from gateway.settings import Settings
@@ -53,6 +54,8 @@ class Services:
     sessions: Sessions
     members: MemberService
     invitations: Invitations
+    oidc: OidcProvider
+    oidc_members: OidcMembers
     idempotency: Idempotency
     videos: VideoService
     content: VideoContent

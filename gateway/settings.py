@@ -144,6 +144,28 @@ class StripeAccount(_Section):
     cancel_url: str | None = None
 
 
+class Oidc(_Section):
+    """Sign-in to the dashboard by OpenID Connect. `issuer` is compared letter by letter; `name` is what the button says.
+    Only invited people enter, unless `default_role` says what anybody of the `allowed_domains` becomes in the default
+    organization."""
+
+    issuer: str | None = Field(default=None, pattern=r"^https?://")
+    client_id: str = ""
+    client_secret: SecretStr | None = None
+    name: str = Field(default="single sign-on", min_length=1, max_length=60)
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    allowed_domains: tuple[str, ...] = ()
+    default_role: Literal["admin", "developer", "billing", "viewer"] | None = None
+
+    @model_validator(mode="after")
+    def _not_for_everybody(self) -> Self:
+        if self.issuer is not None and not self.client_id:
+            raise ValueError("oidc.client_id is missing: the provider gives one to each application")
+        if self.default_role is not None and not self.allowed_domains:
+            raise ValueError("oidc.default_role needs oidc.allowed_domains, or the whole world may enter")
+        return self
+
+
 class Metrics(_Section):
     token: SecretStr | None = None
 
@@ -245,6 +267,7 @@ class Settings(BaseSettings):
     security: Security = Security()
     billing: Billing = Billing()
     stripe: StripeAccount = StripeAccount()
+    oidc: Oidc = Oidc()
     metrics: Metrics = Metrics()
     tracing: Tracing = Tracing()
     limits: Limits = Limits()

@@ -13,6 +13,7 @@ from gateway.errors import BadRequest
 from gateway.keys.forms import parse
 from gateway.members.forms import AccountForm, NewPasswordForm, SignInForm
 from gateway.members.invitations import Invitations
+from gateway.members.oidc import OidcProvider
 from gateway.members.roles import WORDS
 from gateway.members.service import MemberService
 from gateway.members.sessions import Sessions, Visitor
@@ -31,9 +32,11 @@ class EntrancePages(Controller):
     @get("/login")
     async def login(
         self,
+        *,
         request: AnyRequest,
         visitor: NamedDependency[Visitor | None],
         invitations: NamedDependency[Invitations],
+        oidc: NamedDependency[OidcProvider],
         pages: NamedDependency[Pages],
     ) -> Response[Any]:
         """Ask who it is. Before there is any account, say how to make the first."""
@@ -42,7 +45,7 @@ class EntrancePages(Controller):
             return redirect(goes_to)
         if await invitations.first_visit() is not None:
             return pages.show(request, "entrance/first.html")
-        return pages.show(request, "entrance/login.html", goes_to=goes_to)
+        return pages.show(request, "entrance/login.html", goes_to=goes_to, elsewhere=oidc.name)
 
     @post("/login", status_code=303)
     async def sign_in(
@@ -58,7 +61,7 @@ class EntrancePages(Controller):
         said = {name: form.text(name) or "" for name in ("email", "password")}
         client = client_of(request)
         user_id = await members.sign_in(parse(SignInForm, said), client)
-        return await _signed_in(goes_to, user_id, request, sessions, pages)
+        return await signed_in(goes_to, user_id, request, sessions, pages)
 
     @post("/logout", status_code=303)
     async def sign_out(
@@ -120,7 +123,7 @@ class EntrancePages(Controller):
             user_id = await invitations.create_account(
                 token, parse(AccountForm, {**said, "password": password})
             )
-        return await _signed_in("/", user_id, request, sessions, pages)
+        return await signed_in("/", user_id, request, sessions, pages)
 
     @post("/invitations/{token:str}/join", status_code=303, opt={"open": False})
     async def join(
@@ -138,9 +141,10 @@ class EntrancePages(Controller):
         )
 
 
-async def _signed_in(
+async def signed_in(
     goes_to: str, user_id: str, request: AnyRequest, sessions: Sessions, pages: Pages
 ) -> Response[Any]:
+    """Open a session and lead on."""
     token = await sessions.open(user_id, client_of(request))
     answer = redirect(goes_to)
     answer.set_cookie(session_cookie(token, secure=pages.secure))

@@ -21,6 +21,7 @@ from gateway.dashboard.pages_entrance import EntrancePages
 from gateway.dashboard.pages_keys import KeysPages
 from gateway.dashboard.pages_members import MembersPages
 from gateway.dashboard.pages_models import ModelsPages
+from gateway.dashboard.pages_oidc import OidcPages
 from gateway.dashboard.pages_organizations import OrganizationsPages
 from gateway.dashboard.pages_overview import OverviewPages
 from gateway.dashboard.pages_playground import PlaygroundPages
@@ -41,6 +42,7 @@ PAGES: Final[tuple[type[Controller], ...]] = (
     ModelsPages,
     DocsPages,
     EntrancePages,
+    OidcPages,
     AccountPages,
     MembersPages,
     BudgetsPages,

@@ -114,6 +114,23 @@ def open_invitation(conn: Connection, hashed: str, now: int, *, lock: bool = Fal
     return conn.execute(statement.with_for_update(of=invitations) if lock else statement).first()
 
 
+def open_invitation_of(conn: Connection, email: str, now: int) -> AnyRow | None:
+    """Read the newest open invitation of an address, and keep it from being used twice."""
+    statement = (
+        select(invitations)
+        .where(
+            invitations.c.email == email,
+            invitations.c.user_id.is_(None),
+            invitations.c.accepted_at.is_(None),
+            invitations.c.expires_at > now,
+        )
+        .order_by(invitations.c.created_at.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    return conn.execute(statement).first()
+
+
 def was_accepted(conn: Connection, hashed: str) -> bool:
     """Whether a link has been used."""
     used = invitations.c.hash == hashed, invitations.c.accepted_at.is_not(None)
