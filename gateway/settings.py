@@ -150,7 +150,7 @@ class Oidc(_Section):
     organization."""
 
     issuer: str | None = Field(default=None, pattern=r"^https?://")
-    client_id: str = ""
+    client_id: str | None = None
     client_secret: SecretStr | None = None
     name: str = Field(default="single sign-on", min_length=1, max_length=60)
     scopes: tuple[str, ...] = ("openid", "email", "profile")

@@ -85,7 +85,7 @@ class OidcProvider:
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         asked = {
             "response_type": "code",
-            "client_id": self._settings.client_id,
+            "client_id": self._settings.client_id or "",
             "redirect_uri": redirect_uri,
             "scope": " ".join(self._settings.scopes),
             "state": state,
@@ -138,7 +138,7 @@ class OidcProvider:
             "grant_type": "authorization_code",
             "code": code,
             "redirect_uri": redirect_uri,
-            "client_id": settings.client_id,
+            "client_id": settings.client_id or "",
             "code_verifier": verifier,
             **({"client_secret": secret} if secret else {}),
         }

@@ -25,6 +25,7 @@ def test_help_is_instant_and_lists_every_command(onereel: Command):
         "keys",
         "ledger",
         "models",
+        "recover",
         "secrets",
         "serve",
         "upstreams",
