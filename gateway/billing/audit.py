@@ -8,6 +8,7 @@ from billing.tables import entries, lines
 from billing.verify import verify
 from gateway.jobs.tables import attempts
 from gateway.usage.ended import verify_rollups
+from gateway.usage.timings import verify_timings
 from gateway.videos.states import TERMINAL
 from gateway.videos.tables import videos
 
@@ -16,7 +17,15 @@ _SETTLED: Final = ("capture", "release")
 
 def audit(conn: Connection) -> list[str]:
     """Every broken rule as one sentence; empty when the books are right."""
-    return verify(conn) + _ended(conn) + _live(conn) + _strays(conn) + _costs(conn) + verify_rollups(conn)
+    return (
+        verify(conn)
+        + _ended(conn)
+        + _live(conn)
+        + _strays(conn)
+        + _costs(conn)
+        + verify_rollups(conn)
+        + verify_timings(conn)
+    )
 
 
 def _ended(conn: Connection) -> list[str]:

@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from billing.rollups import DAYS, HOURS
 from billing.timing_tables import timing_rollups
 from billing.timings import RENDERED, WAITED, quantile
+from billing.usage_tables import usage_rollups
 
 c: Final = timing_rollups.c
 COLUMNS: Final = {"project_id": c.project_id, "api_key_id": c.key_id, "model": c.model}
 """What can be grouped and filtered by."""
+
+_MOST_PROBLEMS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +71,33 @@ def read_timings(conn: Connection, organization_id: str, span: Span, dimension: 
     for row in conn.execute(statement.group_by(*by)):
         found.add(None if group is None else row[2], row.measure, row.bin, int(row.videos))
     return found
+
+
+def verify_timings(conn: Connection) -> list[str]:
+    """Every group of times that contradicts the rollups, as one sentence: what waited was rendered, and completed.
+
+    Times began later than rollups, so there may be fewer of them.
+    """
+    names = ("organization_id", "grain", "bucket", "project_id", "key_id", "model")
+    keys = [c[name] for name in names]
+    waited = func.sum(case((c.measure == WAITED, c.videos), else_=0)).label("waited")
+    rendered = func.sum(case((c.measure == RENDERED, c.videos), else_=0)).label("rendered")
+    counted = select(*keys, waited, rendered).group_by(*keys).subquery()
+    same = [usage_rollups.c[name] == counted.c[name] for name in names]
+    completed = func.coalesce(usage_rollups.c.completed, 0)
+    wrong = (
+        select(
+            *[counted.c[name] for name in names],
+            counted.c.waited,
+            counted.c.rendered,
+            completed.label("completed"),
+        )
+        .outerjoin(usage_rollups, and_(*same, usage_rollups.c.user_ref == ""))
+        .where(or_(counted.c.waited != counted.c.rendered, counted.c.waited > completed))
+        .limit(_MOST_PROBLEMS)
+    )
+    return [
+        f"times of {row.organization_id} at {row.bucket} ({row.grain}: {row.project_id}, {row.key_id}, {row.model}): "
+        f"{row.waited} waited, {row.rendered} rendered, {row.completed} completed"
+        for row in conn.execute(wrong)
+    ]
