@@ -33,11 +33,11 @@ class MemberService:
         """Check e-mail and password: the person's id. BadRequest when they do not fit, RateLimited after many tries."""
         await self._limits.sign_in(form.email, client.ip_address)
         user = await self._db.read(lambda conn: store.user_by_email(conn, form.email))
-        if not await self._passwords.matches(user.password_hash if user else None, form.password):
+        right = await self._passwords.matches(user.password_hash if user else None, form.password)
+        if user is None or not right:
             raise BadRequest(
                 "E-mail address and password do not fit together.", param="password", code="wrong_password"
             )
-        assert user is not None  # noqa: S101  (for the type checker)
         return str(user.id)
 
     async def change_password(self, visitor: Visitor, form: PasswordForm) -> None:
