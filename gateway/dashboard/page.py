@@ -84,7 +84,7 @@ def redirect(path: str, *, done: str | None = None) -> Response[None]:
     """Lead to another page of ours, where `done` is said once."""
     cookies = [_notice_cookie(quote(done[:500]), _NOTICE_SECONDS)] if done else []
     headers = {"Location": path, "Cache-Control": "no-store"}
-    return Response(None, status_code=303, headers=headers, cookies=cookies)
+    return Response(None, status_code=303, headers=headers, cookies=cookies, media_type=MediaType.TEXT)
 
 
 def _notice_cookie(value: str, seconds: int) -> Cookie:

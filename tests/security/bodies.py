@@ -113,7 +113,7 @@ NO_HTTP: Final[dict[str, bytes]] = {
     "TLS": bytes.fromhex("160301007a010000760303") + b"\0" * 111,
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "SSH": b"SSH-2.0-OpenSSH_9.9\r\n",
-    "HTTP/0.9": b"GET /\r\n\r\n",
+    "HTTP/0.9": b"GET /v1/models\r\n\r\n",
     "no such version": b"GET / HTTP/7.3\r\nHost: a\r\n\r\n",
     "no such method": b"GRAB / HTTP/1.1\r\nHost: a\r\n\r\n",
     "a lower-case method": b"get / HTTP/1.1\r\nHost: a\r\n\r\n",

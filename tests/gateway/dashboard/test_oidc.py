@@ -11,9 +11,9 @@ import jwt
 import pytest
 
 from gateway.settings import Settings
-from tests.fakes.oidc import CLIENT, SECRET, Provider, oidc_provider
 from tests.gateway.dashboard.visits import Visit, visiting
 from tests.gateway.live import settings_for
+from tests.oidc import CLIENT, SECRET, Provider, oidc_provider
 
 
 @pytest.fixture
