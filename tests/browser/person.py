@@ -1,6 +1,7 @@
 """Somebody in front of a browser, watched: what the console complains of, and where the browser wants to go."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.server import Server
 
@@ -62,7 +64,8 @@ class Person:
         """Keep a picture for people."""
         OUT.mkdir(parents=True, exist_ok=True)
         path = OUT / f"{name}.png"
-        self.page.wait_for_load_state("networkidle")
+        with suppress(PlaywrightTimeout):  # a page that follows a video is never idle
+            self.page.wait_for_load_state("networkidle", timeout=3_000)
         self.page.screenshot(path=path, full_page=whole, animations="disabled")
         return path
 
