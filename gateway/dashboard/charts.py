@@ -42,7 +42,7 @@ def top(series: Mapping[str, Sequence[float]], names: Sequence[str], most: int =
 
 def ticks(highest: float, count: int = 4) -> list[float]:
     """Round numbers from 0 to at least `highest`."""
-    if highest <= 0:
+    if highest < 1e-9:
         return [0.0, 1.0]
     rough = highest / count
     power = 10 ** math.floor(math.log10(rough))

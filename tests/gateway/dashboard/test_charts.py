@@ -1,0 +1,29 @@
+"""Charts as functions: what is drawn fits, and no name can become a tag."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.dashboard.charts import COLOURS, Series, bars, ticks, top
+
+
+@given(st.floats(0, 1e12, allow_nan=False))
+def test_ticks_begin_at_nothing_and_reach_the_highest(highest: float) -> None:
+    found = ticks(highest)
+    assert found[0] == 0
+    assert found[-1] >= highest * 0.999
+    assert 2 <= len(found) <= 7
+
+
+def test_what_is_too_much_for_colours_is_one_of_its_own() -> None:
+    names = [f"m{n}" for n in range(20)]
+    found = top({name: [1, 2] for name in names}, names)
+    assert len(found) == COLOURS
+    assert (found[-1].name, found[-1].values) == ("13 others", [13, 26])
+
+
+def test_names_are_texts_and_nothing_is_negative() -> None:
+    svg = str(bars("<Spend>", [Series('"><script>', [0, 3]), Series("b", [1, 0])], ["<1>", "2"], str))
+    assert "<script" not in svg
+    assert "&lt;Spend&gt;" in svg
+    assert '="-' not in svg
+    assert svg.count('class="hit"') == 2
