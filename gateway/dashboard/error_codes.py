@@ -122,6 +122,8 @@ GROUPS: Final[tuple[Group, ...]] = (
         ("key_not_found", "404", "There is no such key in this project.", "List the project's keys."),
         ("budget_not_found", "404", "There is no such budget.", "List the budgets."),
         ("upstream_not_found", "404", "There is no upstream of that name.", "List the upstreams."),
+        ("attempt_not_found", "404", "There is no such attempt of an ended video.", "Look at the video's attempts."),
+        ("notice_not_found", "404", "The notice is not there, or dealt with.", "List the open notices."),
     ),
     _group(
         "Payments and webhooks",
