@@ -5,7 +5,7 @@ browser shows them as titles.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,13 +31,15 @@ class Series:
     values: Sequence[float]
 
 
-def top(series: Mapping[str, Sequence[float]], names: Sequence[str], most: int = COLOURS - 1) -> list[Series]:
-    """The first of the names as series of their own, and all others as one."""
-    shown = [Series(name, series[name]) for name in names[:most]]
-    rest = [series[name] for name in names[most:]]
-    if rest:
-        shown.append(Series(f"{len(rest)} others", [sum(values) for values in zip(*rest, strict=True)]))
-    return shown
+def top(series: Sequence[Series], most: int = COLOURS - 1) -> list[Series]:
+    """The first ones as they are, and all others as one."""
+    rest = [each.values for each in series[most:]]
+    if not rest:
+        return list(series)
+    return [
+        *series[:most],
+        Series(f"{len(rest)} others", [sum(values) for values in zip(*rest, strict=True)]),
+    ]
 
 
 def ticks(highest: float, count: int = 4) -> list[float]:

@@ -156,10 +156,8 @@ def _drawings(found: Overview, names: Mapping[str, str]) -> list[Any]:
     by_videos = [group.name for group in sorted(found.groups, key=lambda each: -each.videos)]
 
     def drawn(title: str, values: Mapping[str | None, Any], order: list[str | None], write: Any) -> Any:
-        series = charts.top({str(each): values[each] for each in order}, [str(each) for each in order])
-        known = {str(each): told[each] for each in order}
-        renamed = [charts.Series(known.get(each.name, each.name), each.values) for each in series]
-        return charts.bars(title, renamed, labels, write)
+        series = [charts.Series(told[each], values[each]) for each in order]
+        return charts.bars(title, charts.top(series), labels, write)
 
     return [
         drawn("Spend", found.spend, ids, lambda value: usd(format_usd(round(value)))),
