@@ -25,6 +25,7 @@ from gateway.billing.trail import MoneyTrail
 from gateway.bus import RedisBus
 from gateway.clock import Clock
 from gateway.crypto import open_secret_box
+from gateway.dashboard.assets import asset
 from gateway.dashboard.failures import unknown_page
 from gateway.dashboard.page import Pages
 from gateway.dashboard.router import dashboard
@@ -120,7 +121,7 @@ def create_app(
     app = Litestar(
         route_handlers=[
             *(
-                (*CONTROLLERS, *docs_handlers(), dashboard(services, pages))
+                (*CONTROLLERS, *docs_handlers(), asset, dashboard(services, pages))
                 if "api" in settings.roles
                 else ()
             ),

@@ -12,7 +12,7 @@ from gateway.errors import NotFound
 _TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-@get("/assets/{name:str}", opt={"open": True, "public": True}, sync_to_thread=True)
+@get("/assets/{name:str}", opt={"public": True}, include_in_schema=False, sync_to_thread=True)
 def asset(name: FromPath[str]) -> Response[bytes]:
     """Send one file."""
     content = _files().get(name)

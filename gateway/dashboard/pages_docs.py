@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from gateway.dashboard.error_codes import FAILED, GROUPS
 from gateway.dashboard.form import Form
 from gateway.dashboard.page import Pages
+from gateway.dashboard.prompts import EXAMPLE, example_of
 from gateway.dashboard.snippets import KEY_VARIABLE, snippets
 from gateway.errors import ApiError
 from gateway.http.auth import requires
@@ -24,7 +25,6 @@ _EVENTS: Final = {
     "video.failed": "It failed; GET /v1/videos/{id} tells why.",
     "budget.threshold_reached": "A budget is used up to a share that you are told of.",
 }
-_PROMPT: Final = "a paper boat drifts over a quiet lake at sunrise"
 _RECEIVE_PYTHON: Final = """import os
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -134,6 +134,5 @@ def _first(catalogue: Catalogue) -> tuple[str | None, str]:
     try:
         model = catalogue.resolve(None)
     except ApiError:
-        return None, _PROMPT
-    worlds = (route.spec.prompt_world for route in model.routes)
-    return model.id, next((world.example for world in worlds if world is not None), _PROMPT)
+        return None, EXAMPLE
+    return model.id, example_of(model)

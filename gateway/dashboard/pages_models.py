@@ -10,6 +10,7 @@ from litestar.params import FromPath
 
 from gateway.dashboard.model_search import ABILITIES, SORTS, UNITS, Looked, card, found, standing_of
 from gateway.dashboard.page import Pages
+from gateway.dashboard.prompts import example_of
 from gateway.dashboard.snippets import snippets
 from gateway.http.models import aliases, allowed, public_model, retrieved
 from gateway.members.sessions import Visitor
@@ -20,7 +21,6 @@ from providers.contract import MediaRole
 
 AnyRequest = Request[Any, Any, Any]
 _ON_A_PAGE: Final = 48
-_PROMPT: Final = "a paper boat drifts over a quiet lake at sunrise"
 _IMAGE: Final = {"image_url": "https://example.com/first-frame.png"}
 
 
@@ -127,8 +127,7 @@ def _routes(model: Model, standings: Any) -> list[dict[str, Any]]:
 
 def _example(model: Model) -> dict[str, Any]:
     spec = model.routes[0].spec
-    prompt = spec.prompt_world.example if spec.prompt_world else _PROMPT
-    fields: dict[str, Any] = {"model": model.id, "prompt": prompt}
+    fields: dict[str, Any] = {"model": model.id, "prompt": example_of(model)}
     if spec.sizes and spec.seconds:
         fields |= {"seconds": f"{spec.seconds_when_omitted:f}", "size": spec.size_when_omitted}
     if MediaRole.FIRST_FRAME in spec.required_roles:

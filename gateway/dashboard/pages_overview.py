@@ -99,6 +99,17 @@ class OverviewPages(Controller):
             format_usd=format_usd,
         )
 
+    @get("/live", opt=requires(Scope.USAGE_READ))
+    async def live(
+        self,
+        request: AnyRequest,
+        visitor: NamedDependency[Visitor],
+        overviews: NamedDependency[OverviewService],
+        pages: NamedDependency[Pages],
+    ) -> Response[str]:
+        """Show what is queued and running now: the one part of the page that follows by itself."""
+        return pages.show(request, "overview/live.html", live=await overviews.live(visitor.principal))
+
     @get("/overview.csv", opt=requires(Scope.USAGE_READ))
     async def overview_csv(
         self,

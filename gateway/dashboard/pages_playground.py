@@ -1,41 +1,47 @@
 """/playground: make a video with one model or several, see its price before, and compare what comes out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import quote, urlencode
 
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
+from litestar.params import FromPath
 
 from billing.money import format_usd, parse_usd
 from gateway.dashboard.creating import call_of
 from gateway.dashboard.form import Form
 from gateway.dashboard.model_form import body_for, fields_of
 from gateway.dashboard.page import Pages, redirect
-from gateway.dashboard.programs import request_fields
+from gateway.dashboard.playground_request import (
+    MOST_MODELS,
+    MOST_RUNS,
+    chosen,
+    fields,
+    makers,
+    no_more_than_shown,
+    public,
+    runs_of,
+    said,
+    wanted,
+)
+from gateway.dashboard.prompts import examples_of
 from gateway.dashboard.snippets import snippets
 from gateway.errors import ApiError, BadRequest
 from gateway.files.service import FileService, NewFile
 from gateway.http.auth import requires
 from gateway.http.body import UploadedFile
-from gateway.http.models import offered
 from gateway.keys.limits import RequestLimits
 from gateway.members.sessions import Visitor
 from gateway.principal import Scope
-from gateway.settings import Settings
 from gateway.upstreams.service import UpstreamService
 from gateway.videos.routing import Catalogue
 from gateway.videos.search import Wanted
 from gateway.videos.service import VideoService
-from providers.contract import Operation
+from gateway.videos.states import ENDED
 
 AnyRequest = Request[Any, Any, Any]
 Json = dict[str, Any]
-MOST_MODELS: Final = 4
-_MOST_RUNS: Final = 12
 _RECENT: Final = 8
-_ENDED: Final = ("completed", "failed")
 _IMAGE_SECONDS: Final = 7 * 86_400
 _IMAGES: Final = ("input_reference", "last_frame", "reference_images")
 
@@ -54,30 +60,29 @@ class PlaygroundPages(Controller):
         visitor: NamedDependency[Visitor],
         videos: NamedDependency[VideoService],
         catalogue: NamedDependency[Catalogue],
-        settings: NamedDependency[Settings],
         upstreams: NamedDependency[UpstreamService],
         pages: NamedDependency[Pages],
     ) -> Response[str]:
         """Show the form, and the runs that the address names."""
-        known = _known(visitor, catalogue, settings)
-        runs = await _runs(request, videos, visitor)
-        said = await _said(request, videos, visitor, runs)
-        chosen = _chosen(known, said.pop("models", []), catalogue)
-        recent, _ = await videos.search(visitor.principal, Wanted(key_id=visitor.user_id, limit=_RECENT))
+        known = makers(visitor, catalogue)
+        runs = await runs_of(request, videos, visitor)
+        asked = await said(request, videos, visitor, runs)
+        models = chosen(known, asked.pop("models"), catalogue)
+        able = public(models, visitor)
         return pages.show(
             request,
             "playground/playground.html",
-            models=known,
-            chosen=chosen,
+            models=[{"id": model.id, "description": model.routes[0].spec.description} for model in known],
+            chosen=[model.id for model in models],
             most=MOST_MODELS,
-            fields=fields_of(chosen),
-            said=said,
+            fields=fields_of(able),
+            said=asked,
             runs=runs,
-            recent=recent,
-            examples=_examples(catalogue, chosen),
-            loading=_loading(catalogue, upstreams, chosen),
-            programs=_programs(pages.base_url(request), chosen, said),
-            ended=_ENDED,
+            recent=await _recent(videos, visitor),
+            examples=examples_of(models),
+            loading=[model.id for model in models if upstreams.loading(model)],
+            programs=_programs(pages.base_url(request), able, asked),
+            ended=ENDED,
         )
 
     @post("/quote", status_code=200)
@@ -89,17 +94,16 @@ class PlaygroundPages(Controller):
         visitor: NamedDependency[Visitor],
         videos: NamedDependency[VideoService],
         catalogue: NamedDependency[Catalogue],
-        settings: NamedDependency[Settings],
         pages: NamedDependency[Pages],
     ) -> Response[str]:
         """Tell what the form would cost now, model by model."""
-        chosen = _wanted(form, _known(visitor, catalogue, settings))
-        said = _fields(form)
+        models = public(wanted(form, makers(visitor, catalogue)), visitor)
+        asked = fields(form)
         quotes: list[Json] = []
         total = 0
-        for model in chosen:
+        for model in models:
             try:
-                quoted = await videos.quote(visitor.principal, body_for(model, said))
+                quoted = await videos.quote(visitor.principal, body_for(model, asked))
                 quotes.append({"model": model["id"], "quote": quoted, "error": None})
                 total += parse_usd(quoted["hold"]["amount"])
             except ApiError as error:
@@ -109,7 +113,7 @@ class PlaygroundPages(Controller):
             "playground/price.html",
             quotes=quotes,
             total=format_usd(total),
-            programs=_programs(pages.base_url(request), chosen, said),
+            programs=_programs(pages.base_url(request), models, asked),
         )
 
     @post("/images", status_code=200)
@@ -136,16 +140,15 @@ class PlaygroundPages(Controller):
         files: NamedDependency[FileService],
         limits: NamedDependency[RequestLimits],
         catalogue: NamedDependency[Catalogue],
-        settings: NamedDependency[Settings],
     ) -> Response[None]:
         """Make a video with each chosen model, for no more than was shown. What is refused holds up no other."""
-        chosen = _wanted(form, _known(visitor, catalogue, settings))
-        said = _fields(form)
-        said |= await _images(said, visitor, files)
+        models = public(wanted(form, makers(visitor, catalogue)), visitor)
+        asked = fields(form)
+        asked |= await _images(asked, visitor, files)
         made: list[str] = []
         refused: list[tuple[str, ApiError]] = []
-        for n, model in enumerate(chosen):
-            body = {**body_for(model, said), **_no_more_than_shown(form, model["id"])}
+        for n, model in enumerate(models):
+            body = {**body_for(model, asked), **no_more_than_shown(form, model["id"])}
             try:
                 if n:  # the first one is counted with the request
                     await limits.check(visitor.principal, "create")
@@ -157,7 +160,37 @@ class PlaygroundPages(Controller):
         if not made:
             raise refused[0][1]
         told = " ".join(f"{name} refused it: {error.message}" for name, error in refused)
-        return redirect(f"/playground?run={','.join(made[:_MOST_RUNS])}#runs", done=told or None)
+        return redirect(f"/playground?run={','.join(made[:MOST_RUNS])}#runs", done=told or None)
+
+    @get("/runs/{video_id:str}")
+    async def one_run(
+        self,
+        request: AnyRequest,
+        video_id: FromPath[str],
+        visitor: NamedDependency[Visitor],
+        videos: NamedDependency[VideoService],
+        pages: NamedDependency[Pages],
+    ) -> Response[str]:
+        """Show one run as it is now."""
+        video = await videos.retrieve(visitor.principal, video_id)
+        return pages.show(request, "playground/run.html", video=video, ended=ENDED)
+
+    @get("/recent")
+    async def recent(
+        self,
+        request: AnyRequest,
+        visitor: NamedDependency[Visitor],
+        videos: NamedDependency[VideoService],
+        pages: NamedDependency[Pages],
+    ) -> Response[str]:
+        """Show the visitor's latest videos as they are now."""
+        recent = await _recent(videos, visitor)
+        return pages.show(request, "playground/recent.html", recent=recent, ended=ENDED)
+
+
+async def _recent(videos: VideoService, visitor: Visitor) -> list[Json]:
+    found, _ = await videos.search(visitor.principal, Wanted(key_id=visitor.user_id, limit=_RECENT))
+    return found
 
 
 async def _images(said: Mapping[str, Any], visitor: Visitor, files: FileService) -> Json:
@@ -179,12 +212,6 @@ async def _images(said: Mapping[str, Any], visitor: Visitor, files: FileService)
     }
 
 
-def _no_more_than_shown(form: Form, model: str) -> Json:
-    shown = form.fields.get("quoted")
-    price = shown.get(model) if isinstance(shown, dict) else None
-    return {"max_cost": price} if isinstance(price, str) else {}
-
-
 async def _kept(upload: UploadedFile, visitor: Visitor, files: FileService, param: str) -> str:
     new = NewFile(upload.path, upload.size, upload.filename, "vision", _IMAGE_SECONDS)
     _, made = await files.create(visitor.project_id, new)
@@ -199,113 +226,7 @@ async def _kept(upload: UploadedFile, visitor: Visitor, files: FileService, para
     return file_id
 
 
-def _known(visitor: Visitor, catalogue: Catalogue, settings: Settings) -> list[Json]:
-    """List the models that make a video from a prompt."""
-    found = offered(visitor.principal, catalogue, settings)
-    return [model for model in found if Operation.GENERATE in model["capabilities"]["operations"]]
-
-
-def _wanted(form: Form, known: Sequence[Json]) -> list[Json]:
-    names = form.texts("models")
-    found = [model for model in known if model["id"] in names]
-    if not found:
-        raise BadRequest("Choose a model.", param="models")
-    if len(found) > MOST_MODELS:
-        raise BadRequest(f"Choose at most {MOST_MODELS} models.", param="models")
-    return found
-
-
-def _fields(form: Form) -> Json:
-    said = {name: value for name, value in form.fields.items() if name not in ("models", "quoted")}
-    text = form.text("provider_options")
-    if text is not None:
-        try:
-            said["provider_options"] = json.loads(text)
-        except ValueError:
-            raise BadRequest('Write the options as JSON: {"name": 1}.', param="provider_options") from None
-    return said
-
-
-async def _runs(request: AnyRequest, videos: VideoService, visitor: Visitor) -> list[Json]:
-    ids = [each for each in request.query_params.get("run", "").split(",") if each][:_MOST_RUNS]
-    found: list[Json] = []
-    for video_id in ids:
-        try:
-            found.append(await videos.retrieve(visitor.principal, video_id))
-        except ApiError:
-            continue  # deleted meanwhile
-    return found
-
-
-async def _said(request: AnyRequest, videos: VideoService, visitor: Visitor, runs: Sequence[Json]) -> Json:
-    """What the form begins with: an earlier video's request, or what the address says."""
-    source = request.query_params.get("from") or (runs[0]["id"] if runs else None)
-    given = dict(request.query_params.items())
-    said: Json = {name: value for name, value in given.items() if name not in ("run", "from", "model")}
-    models = request.query_params.getall("model", []) + request.query_params.getall("models[]", [])
-    said.pop("models[]", None)
-    if source:
-        try:
-            video = await videos.retrieve(visitor.principal, source)
-            asked = await videos.requested(visitor.principal, source)
-        except ApiError:
-            return {**said, "models": models}
-        filled = {
-            name: str(value).lower() if isinstance(value, bool) else value
-            for name, value in request_fields(video, asked).items()
-            if value not in (None, "", {})
-        }
-        models = models or [run["model"] for run in runs] or [video["model"]]
-        options = filled.pop("provider_options", None)
-        said = {**filled, **said}
-        said.pop("metadata", None)
-        if options:
-            said["provider_options"] = json.dumps(options, indent=2)
-    return {**said, "models": list(dict.fromkeys(models))}
-
-
-def _chosen(known: Sequence[Json], names: Sequence[str], catalogue: Catalogue) -> list[Json]:
-    found = [model for model in known if model["id"] in names][:MOST_MODELS]
-    if found or not known:
-        return found
-    try:
-        default = catalogue.resolve(None).id
-    except ApiError:
-        default = known[0]["id"]
-    return [next((model for model in known if model["id"] == default), known[0])]
-
-
-def _examples(catalogue: Catalogue, chosen: Sequence[Json]) -> list[str]:
-    """Prompts that a model which knows only a few words can draw; for every other a few that show something."""
-    worlds = [
-        route.spec.prompt_world
-        for model in chosen
-        for route in catalogue.find(model["id"])
-        if route.spec.prompt_world is not None
-    ]
-    if worlds:
-        return [
-            worlds[0].example,
-            "a yellow square grows over a purple background",
-            "a white triangle moves up over a black background",
-        ]
-    return [
-        "a lighthouse at dusk, waves rolling in, slow aerial shot",
-        "a paper boat drifts down a rainy street, macro, shallow focus",
-    ]
-
-
-def _loading(catalogue: Catalogue, upstreams: UpstreamService, chosen: Sequence[Json]) -> list[str]:
-    """Name the chosen models that a worker of ours has yet to load."""
-    return [model["id"] for model in chosen if upstreams.loading(catalogue.resolve(model["id"]))]
-
-
-def _programs(base_url: str, chosen: Sequence[Json], said: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    if not chosen:
+def _programs(base_url: str, models: Sequence[Json], said: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    if not models:
         return []
-    return snippets(base_url, body_for(chosen[0], {"prompt": "your prompt", **said})).labelled()
-
-
-def link_to(model: str) -> str:
-    """The playground with a model chosen."""
-    return "/playground?" + urlencode({"model": model}, quote_via=quote)
+    return snippets(base_url, body_for(models[0], {"prompt": "your prompt", **said})).labelled()

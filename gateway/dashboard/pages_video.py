@@ -26,14 +26,15 @@ from gateway.members.sessions import Visitor
 from gateway.principal import Scope
 from gateway.settings import Settings
 from gateway.videos.content import VideoContent
-from gateway.videos.routing import Catalogue
+from gateway.videos.routing import Catalogue, Model
 from gateway.videos.service import VideoService
 from gateway.videos.sharing import LIFETIMES, Sharing
 from gateway.videos.sources import ROLES
+from gateway.videos.states import ENDED
 from gateway.webhooks.service import WebhookService
+from providers.contract import Operation
 
 AnyRequest = Request[Any, Any, Any]
-_ENDED: Final = ("completed", "failed")
 _WRITES: Final = requires(Scope.VIDEOS_WRITE)
 _CREATES: Final = {**_WRITES, "limit": "create"}
 _LIFETIMES: Final = {"1h": "an hour", "1d": "a day", "7d": "a week", "30d": "30 days"}
@@ -222,7 +223,7 @@ async def _shown(
     links: list[dict[str, Any]],
     **more: Any,
 ) -> Response[str]:
-    can = _operations(catalogue, video["model"]) if video["status"] == "completed" else frozenset()
+    model = _model_of(catalogue, video["model"]) if video["status"] == "completed" else None
     end = video["completed_at"] or now
     rows = rows_of(video, attempts, now)
     programs = programs_of(pages.base_url(request), video, asked)
@@ -234,10 +235,10 @@ async def _shown(
         asked=asked,
         links=links,
         makers=makers,
-        live=video["status"] not in _ENDED,
+        live=video["status"] not in ENDED,
         writes=visitor.may(Scope.VIDEOS_WRITE),
-        can=can,
-        extension_seconds=_extensions(catalogue, video["model"]),
+        can=_operations(model) if model else frozenset(),
+        extension_seconds=_extensions(model) if model else [],
         lifetimes=[(name, _LIFETIMES[name]) for name in LIFETIMES],
         again=f"/playground?from={quote(video['id'])}",
         programs=[] if programs is None else programs.labelled(),
@@ -265,12 +266,15 @@ async def _origin(
         return {"problem": error.message}
 
 
-def _operations(catalogue: Catalogue, name: str) -> frozenset[str]:
-    """What some route of the model can make of a finished video."""
+def _model_of(catalogue: Catalogue, name: str) -> Model | None:
     try:
-        model = catalogue.resolve(name)
+        return catalogue.resolve(name)
     except ApiError:
-        return frozenset()
+        return None
+
+
+def _operations(model: Model) -> frozenset[str]:
+    """What some route of the model can make of a finished video."""
     return frozenset(
         str(operation)
         for route in model.routes
@@ -280,10 +284,9 @@ def _operations(catalogue: Catalogue, name: str) -> frozenset[str]:
     )
 
 
-def _extensions(catalogue: Catalogue, name: str) -> list[str]:
-    try:
-        model = catalogue.resolve(name)
-    except ApiError:
-        return []
-    found = {str(each) for route in model.routes for each in route.spec.extension_seconds}
-    return sorted(found, key=float) or [str(each) for each in model.routes[0].spec.seconds]
+def _extensions(model: Model) -> list[str]:
+    """By how many seconds some route can continue a video."""
+    can = [route.spec for route in model.routes if Operation.EXTEND in route.spec.operations]
+    return [
+        f"{each:f}" for each in sorted({each for spec in can for each in spec.lengths_of(Operation.EXTEND)})
+    ]

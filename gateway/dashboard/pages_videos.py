@@ -28,13 +28,13 @@ from gateway.videos.content import Variant, VideoContent
 from gateway.videos.routing import Catalogue
 from gateway.videos.search import STATUSES, Wanted
 from gateway.videos.service import VideoService
+from gateway.videos.states import ENDED
 
 AnyRequest = Request[Any, Any, Any]
 _ASKED: Final = ("q", "status", "model", "key", "from", "to")
 _KEEP_SECONDS: Final = 300
 """A gallery that is looked at again asks for no still again."""
 _SESSION_SECONDS: Final = 5.0
-_ENDED: Final = ("completed", "failed")
 
 
 class VideosPages(Controller):
@@ -76,7 +76,7 @@ class VideosPages(Controller):
             statuses=STATUSES,
             models=sorted(model.id for model in catalogue.models()),
             keys=await _makers(keys, members, visitor),
-            live=any(video["status"] not in _ENDED for video in found),
+            live=any(video["status"] not in ENDED for video in found),
         )
 
     @get("/{video_id:str}/content")
@@ -127,7 +127,7 @@ class VideosPages(Controller):
         """Follow a video for as long as the session lasts, and the person may see it."""
         seen = last_event_id(request)
         version, video = await videos.retrieve_versioned(visitor.principal, video_id)
-        if seen >= version and video["status"] in _ENDED:
+        if seen >= version and video["status"] in ENDED:
             return Response(None, status_code=204)
 
         feed = Feed(

@@ -6,7 +6,6 @@ from litestar import Controller, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
-from gateway.dashboard.assets import asset
 from gateway.dashboard.failures import page_failures
 from gateway.dashboard.form import provide_form
 from gateway.dashboard.page import Pages
@@ -68,11 +67,11 @@ def dashboard(services: Services, pages: Pages) -> Router:
     public_url = services.settings.public_url
 
     def session(app: ASGIApp) -> ASGIApp:  # a function: a router is copied with all that it holds
-        return Session(app, services.sessions, services.limits, public_url=public_url)
+        return Session(app, services.sessions, services.limits, public_url=public_url, secure=pages.secure)
 
     return Router(
         path="/",
-        route_handlers=[asset, *PAGES],
+        route_handlers=PAGES,
         middleware=[session],
         dependencies={
             "pages": Provide(lambda: pages, sync_to_thread=False),

@@ -35,12 +35,19 @@ class Session:
     """
 
     def __init__(
-        self, app: ASGIApp, sessions: Sessions, limits: RequestLimits, *, public_url: str | None
+        self,
+        app: ASGIApp,
+        sessions: Sessions,
+        limits: RequestLimits,
+        *,
+        public_url: str | None,
+        secure: bool,
     ) -> None:
         self._app = app
         self._sessions = sessions
         self._limits = limits
         self._origin = _origin(public_url or "")
+        self._cookie = _cookie_name(secure=secure)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -48,7 +55,7 @@ class Session:
         opt, headers = scope["route_handler"].opt, _headers(scope)
         if state["method"] not in _SAFE:
             self._check_origin(headers)
-        token = session_token(headers)
+        token = _token(headers, self._cookie)
         visitor = await self._sessions.visitor(token) if token else None
         state["visitor"] = visitor
         if visitor is not None:
@@ -86,21 +93,25 @@ def provide_visitor(request: Request[Any, Any, Any]) -> Visitor | None:
     return cast("Visitor | None", request.scope.get("visitor"))
 
 
-def session_token(headers: Mapping[str, str]) -> str | None:
-    """Read the session's cookie."""
+def _cookie_name(*, secure: bool) -> str:
+    """With HTTPS a name that only the site itself, by HTTPS, can set: no neighbour's cookie signs anybody in."""
+    return f"__Host-{_NAME}" if secure else _NAME
+
+
+def _token(headers: Mapping[str, str], name: str) -> str | None:
     cookies: SimpleCookie = SimpleCookie()
     try:
         cookies.load(headers.get("cookie", ""))
     except CookieError:
         return None
-    found = cookies.get(f"__Host-{_NAME}") or cookies.get(_NAME)
+    found = cookies.get(name)
     return found.value if found and 20 <= len(found.value) <= 100 else None
 
 
 def session_cookie(token: str | None, *, secure: bool) -> Cookie:
     """Write the session's cookie, or end it."""
     return Cookie(
-        key=f"__Host-{_NAME}" if secure else _NAME,
+        key=_cookie_name(secure=secure),
         value=token or "",
         max_age=IDLE_MS // 1000 if token else 0,
         path="/",

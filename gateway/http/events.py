@@ -21,11 +21,12 @@ from gateway.http.video_actions import VideoId
 from gateway.keys.service import KeyService
 from gateway.principal import Principal, Scope
 from gateway.videos.service import VideoService
+from gateway.videos.states import ENDED
 
 COMMENT_SECONDS: Final = 15.0
 RETRY_SECONDS: Final = 1.0
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
-_ENDED: Final = {"completed": "video.completed", "failed": "video.failed"}
+_NAMES: Final = {"completed": "video.completed", "failed": "video.failed"}
 
 
 class VideoEvents(Controller):
@@ -56,7 +57,7 @@ class VideoEvents(Controller):
         """
         seen = last_event_id(request)
         version, video = await videos.retrieve_versioned(principal, video_id)
-        if seen >= version and video["status"] in _ENDED:
+        if seen >= version and video["status"] in ENDED:
             return Response(None, status_code=204)
         token = bearer_token(request.headers.get("authorization", "").encode("latin-1"))
         feed = Feed(
@@ -107,7 +108,7 @@ class Feed:
                     seen = watch.version = version
                     spoken = self.clock.monotonic()
                     yield event(seen, video)
-                if video["status"] in _ENDED:
+                if video["status"] in ENDED:
                     return
                 silent = self.clock.monotonic() - spoken
                 if silent >= COMMENT_SECONDS:
@@ -128,7 +129,7 @@ async def _is_good(keys: KeyService, token: str) -> bool:
 
 def event(version: int, video: dict[str, Any]) -> str:
     """Write one server-sent event."""
-    name = _ENDED.get(video["status"], "video.updated")
+    name = _NAMES.get(video["status"], "video.updated")
     return f"id: {version}\nevent: {name}\ndata: {json.dumps(video, separators=(',', ':'))}\n\n"
 
 

@@ -29,6 +29,7 @@ from gateway.videos.request import EditBody, ExtendBody, RemixBody, parse, parse
 from gateway.videos.routing import Catalogue
 from gateway.videos.search import Wanted, asked_for, search
 from gateway.videos.sources import Sources
+from gateway.videos.states import ENDED
 
 __all__ = ["Call", "VideoService"]
 
@@ -36,7 +37,6 @@ POLL_LOCAL_MS: Final = 1000
 POLL_REMOTE_MS: Final = 2000
 
 _VIDEO_ID: Final = re.compile(r"video_[0-9a-f]{32}")
-_ENDED: Final = ("completed", "failed")
 
 
 class VideoService:
@@ -187,7 +187,7 @@ class VideoService:
 
     def poll_after_ms(self, video: Mapping[str, Any]) -> int | None:
         """Say when to look at a video again, None once it has ended."""
-        if video["status"] in _ENDED:
+        if video["status"] in ENDED:
             return None
         return POLL_LOCAL_MS if self._catalogue.is_local(video["model"]) else POLL_REMOTE_MS
 

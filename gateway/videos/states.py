@@ -41,6 +41,8 @@ PUBLIC: Final[dict[State, str]] = {
     S.COMPLETED: "completed",
     S.FAILED: "failed",
 }
+ENDED: Final = frozenset(PUBLIC[state] for state in TERMINAL)
+"""What the public calls a video that changes no more."""
 
 
 def check_transition(before: State, after: State) -> None:

@@ -28,20 +28,27 @@ from tests.postgres import create_database, postgres
 FLOOR: Final = "/health/live"
 REQUEST: Final = json.dumps({"seconds": "8", "size": "1280x720", "models": ["acme/fast"]})
 DAY_MS: Final = 86_400_000
+YEAR_MS: Final = 365 * DAY_MS
 STATEMENTS: Final = (
     """UPDATE videos SET project_id = 'proj_default', key_id = 'key_' || substr(id, 38), request = '{request}',
     prompt = 'a ' || (ARRAY['red', 'blue', 'green', 'white'])[1 + abs(hashtext(id)) % 4] || ' thing, number ' ||
-    abs(hashtext(id)), model = 'acme/model-' || abs(hashtext(id)) % 5""",
+    abs(hashtext(id)), model = 'acme/model-' || abs(hashtext(id)) % 5,
+    created_at = {now} - abs(hashtext('t' || id))::bigint * 15 % {year}""",
+    "UPDATE videos SET completed_at = created_at + 5000 + abs(hashtext('r' || id)) % 115000",
     """INSERT INTO usage_rollups (organization_id, grain, bucket, project_id, key_id, model, user_ref, completed, failed,
     billed_ms, revenue, fees, quoted, upstream_cost)
-    SELECT 'org_default', grain, {today} - n * width::bigint, 'proj_default', 'key_' || k, 'acme/model-' || m, '', 7, 1, 56000,
-    5600000, 0, 5600000, 100 FROM (VALUES ('h', 3600000, 72), ('d', 86400000, 365)) AS grains(grain, width, count),
-    LATERAL generate_series(0, count - 1) AS n, generate_series(1, 20) AS k, generate_series(1, 5) AS m""",
+    SELECT organization_id, grain, completed_at / width * width, project_id, key_id, model, '', count(*), 0, sum(billed_ms),
+    sum(cost_micros), 0, sum(hold_micros), sum(cost_micros) / 2
+    FROM videos, (VALUES ('h', 3600000::bigint), ('d', 86400000)) AS grains(grain, width) GROUP BY 1, 2, 3, 4, 5, 6""",
     """INSERT INTO timing_rollups (organization_id, grain, bucket, project_id, key_id, model, measure, bin, videos)
-    SELECT organization_id, grain, bucket, project_id, key_id, model, measure, bin, 1
-    FROM usage_rollups, (VALUES ('w'), ('r')) AS measures(measure), generate_series(8, 14) AS bin""",
+    SELECT organization_id, grain, completed_at / width * width, project_id, key_id, model, measure,
+    floor(4 * ln(took / 100) / ln(2)), count(*)
+    FROM videos, (VALUES ('h', 3600000::bigint), ('d', 86400000)) AS grains(grain, width),
+    LATERAL (VALUES ('w', (200 + abs(hashtext('w' || id)) % 4800)::float), ('r', (completed_at - created_at)::float))
+    AS measures(measure, took) GROUP BY 1, 2, 3, 4, 5, 6, 7, 8""",
     "ANALYZE",
 )
+"""The videos end over a year, with 16 keys and 5 models, and the rollups are theirs."""
 
 
 def main() -> None:
@@ -62,14 +69,20 @@ async def _fill(settings: Settings, count: int) -> None:
     database = open_database(settings, Clock())
     try:
         await fill(database, count, 0)
-        today = int(time.time() * 1000) // DAY_MS * DAY_MS
+        values = {"{request}": REQUEST, "{now}": str(int(time.time() * 1000)), "{year}": str(YEAR_MS)}
         for statement in STATEMENTS:
-            filled = (
-                statement.replace("{request}", REQUEST).replace("{today}", str(today)).replace(":", "\\:")
-            )
-            await database.write(partial(Connection.execute, statement=text(filled)))
+            filled = statement
+            for name, value in values.items():
+                filled = filled.replace(name, value)
+            await database.write(partial(Connection.execute, statement=text(filled.replace(":", "\\:"))))
+        for table in ("usage_rollups", "timing_rollups"):
+            print(table, await database.read(partial(_count, table)), "rows", flush=True)
     finally:
         await database.close()
+
+
+def _count(table: str, conn: Connection) -> int:
+    return int(conn.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 def _paths(visit: Visit) -> list[str]:

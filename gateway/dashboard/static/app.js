@@ -44,6 +44,7 @@
     const focused = old.contains(active) && active.id ? active.id : null;
     const caret = focused && active.selectionStart;
     document.adoptNode(fresh);
+    each("details[id]", (fold) => { const same = find(`#${CSS.escape(fold.id)}`, fresh); if (same) same.open = fold.open; }, old);
     old.replaceWith(fresh);
     const again = focused && document.getElementById(focused);
     if (again) {

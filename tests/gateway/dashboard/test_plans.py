@@ -17,8 +17,10 @@ from tests.gateway.test_query_plans import recorded
 from tests.postgres import execute
 
 HISTORY, WAITING, OTHERS = 20_000, 100, 20_000
-LARGE = ("videos", "ledger_entries", "ledger_lines", "outbox", "audit_log", "usage_rollups")
+LARGE = ("videos", "ledger_entries", "ledger_lines", "outbox", "audit_log", "usage_rollups", "timing_rollups")
 PATHS = (
+    "/", "/?period=24h&by=key", "/?period=12mo&by=user", "/overview.csv?period=90d", "/live", "/budgets",
+    "/playground", "/playground/recent", "/videos", "/videos?status=failed", "/videos?model=acme/fast",
     "/keys", "/webhooks", "/webhooks/default", "/projects", "/audit", "/audit?event=project.created", "/billing?paid=1",
     "/billing/ledger", "/billing/ledger?kind=capture", "/billing/ledger?kind=refund", "/billing/operator",
 )  # fmt: skip
@@ -31,6 +33,16 @@ AUDIT = f"""
 INSERT INTO audit_log (id, organization_id, effective_at, type, object_type, object_id, actor_is_operator)
 SELECT 'audit_' || n, 'org_' || n % 9, 1700000000000 + n, 'api_key.created', 'api_key', 'key_' || n, false
 FROM generate_series(1, {OTHERS}) AS n
+"""
+ROLLUPS = f"""
+INSERT INTO usage_rollups (organization_id, grain, bucket, project_id, key_id, model, user_ref, completed, failed, billed_ms,
+    revenue, fees, quoted, upstream_cost)
+SELECT 'org_' || n % 9, 'd', 86400000 * (n / 9)::bigint, 'proj_1', 'key_1', 'acme/fast', '', 1, 0, 8000, 800000, 0, 800000, 0
+FROM generate_series(1, {OTHERS}) AS n
+"""
+TIMINGS = """
+INSERT INTO timing_rollups (organization_id, grain, bucket, project_id, key_id, model, measure, bin, videos)
+SELECT organization_id, grain, bucket, project_id, key_id, model, 'w', 8, 1 FROM usage_rollups
 """
 OUTBOX = f"""
 INSERT INTO outbox (id, event_id, event_type, project_id, video_id, url, origin, body, state, lease_until, fence, tries,
@@ -49,7 +61,7 @@ async def filled(url: str) -> None:
         await fill(database, HISTORY, WAITING, asleep=True)
     finally:
         await database.close()
-    for statement in (AUDIT, OUTBOX, "VACUUM ANALYZE"):
+    for statement in (AUDIT, OUTBOX, ROLLUPS, TIMINGS, "VACUUM ANALYZE"):
         execute(url, statement)
 
 

@@ -111,6 +111,10 @@ def test_two_models_make_one_video_each_side_by_side(visit: Visit) -> None:
     found = [visit.operator.get(f"/v1/videos/{each}").json() for each in ids]
     assert [each["model"] for each in found] == [MODEL, SECOND]
     assert {each["cost"]["status"] for each in found} == {"captured"}
+    one = visit.page(f"/playground/runs/{ids[1]}")
+    assert RUNS.findall(one) == ids[1:]
+    assert f'src="/videos/{ids[1]}/content"' in one
+    assert f'href="/videos/{ids[0]}"' in visit.page("/playground/recent")
     viewer = visit.member("developer", "playground-colleague@example.com")
     assert RUNS.findall(viewer.page(f"/playground?run={','.join(ids)}")) == ids
     assert ids[0] in visit.page("/playground"), "among the latest"

@@ -120,7 +120,12 @@ def test_over_https_the_cookie_is_bound_to_the_host(tmp_path: Path) -> None:
     with live(settings) as running, httpx.Client(base_url=running.base_url, verify=False) as client:
         fields = {"name": "A", "email": "a@example.com", "password": PASSWORD, "password_again": PASSWORD}
         cookie = client.post(first_path(settings), data=fields).headers["set-cookie"]
-    assert cookie.startswith("__Host-onereel_session=")
+        session = cookie.partition(";")[0]
+        client.cookies.clear()
+        assert client.get("/account", headers={"cookie": session}).status_code == 200
+        planted = session.removeprefix("__Host-")  # a name that a neighbour's site could set as well
+        assert client.get("/account", headers={"cookie": planted}).status_code == 303
+    assert session.startswith("__Host-onereel_session=")
     assert "secure" in cookie.lower()
 
 
