@@ -1,6 +1,5 @@
 """Gauges that are read from the database when somebody asks for metrics."""
 
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,17 +10,17 @@ from billing.stripe_tables import meter_events
 from gateway.clock import Clock
 from gateway.db import Database, now_ms
 from gateway.files.tables import files
-from gateway.jobs.tables import jobs, outbox, slots
+from gateway.jobs.backlog import Backlog, backlog
+from gateway.jobs.tables import outbox
 from gateway.telemetry import Metrics
 from gateway.telemetry_group import SharedMetrics
 from gateway.videos.tables import videos
-from providers.spec import UpstreamSpec, account_of_server
+from providers.spec import UpstreamSpec
 
 Upstreams = Callable[[], Iterable[UpstreamSpec]]
 Servers = Callable[[UpstreamSpec], Sequence[UpstreamSpec]]
 Worker = Callable[[], Awaitable[bytes]]
 
-_UPSTREAM_SLOT: Final = "upstream:"
 _STORAGE_SECONDS: Final = 30.0
 _STORAGE_REST: Final = 1000
 """So many times as long as the sum over every video took, until it is asked again."""
@@ -29,11 +28,9 @@ _STORAGE_REST: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    by_state: dict[str, int]
-    queue_age_ms: int
+    backlog: Backlog
     outbox_pending: int
     outbox_age_ms: int
-    in_flight: dict[str, int]
     meter_pending: int
     meter_age_ms: int
 
@@ -73,11 +70,11 @@ class Figures:
     async def refresh(self) -> None:
         """Read what has changed since the last time."""
         work = await self._db.read(_work)
-        self._metrics.set_jobs(work.by_state, work.queue_age_ms / 1000)
+        self._metrics.set_jobs(work.backlog.by_state, work.backlog.oldest_ms / 1000)
         self._metrics.set_outbox_pending(work.outbox_pending, work.outbox_age_ms / 1000)
         self._metrics.set_database(self._db.use())
         upstreams = list(self._upstreams())
-        in_flight = {each.name: work.in_flight.get(each.name, 0) for each in upstreams}
+        in_flight = {each.name: work.backlog.in_flight.get(each.name, 0) for each in upstreams}
         self._metrics.set_upstream_load(in_flight, self._most(upstreams))
         self._metrics.set_meter_events(work.meter_pending, work.meter_age_ms / 1000)
         if self._clock.monotonic() >= self._storage_until:
@@ -96,11 +93,6 @@ class Figures:
 
 
 def _work(conn: Connection) -> _Work:
-    counted = conn.execute(select(jobs.c.state, func.count().label("total")).group_by(jobs.c.state)).all()
-    waiting = jobs.c.lease_until <= now_ms()
-    age = conn.execute(
-        select(now_ms() - func.min(jobs.c.due)).where(jobs.c.due <= now_ms(), waiting)
-    ).scalar_one()
     pending = conn.execute(
         select(func.count(), now_ms() - func.min(outbox.c.due)).where(outbox.c.due > 0)
     ).one()
@@ -109,23 +101,12 @@ def _work(conn: Connection) -> _Work:
         select(func.count(), now_ms() - func.min(unsent)).where(meter_events.c.due > 0)
     ).one()
     return _Work(
-        {row.state: row.total for row in counted},
-        max(0, int(age or 0)),
+        backlog(conn),
         int(pending[0]),
         max(0, int(pending[1] or 0)),
-        _in_flight(conn),
         int(usage[0]),
         max(0, int(usage[1] or 0)),
     )
-
-
-def _in_flight(conn: Connection) -> dict[str, int]:
-    """Videos by upstream; the servers of a fleet are one."""
-    held = select(slots.c.name, slots.c.used).where(slots.c.name.startswith(_UPSTREAM_SLOT), slots.c.used > 0)
-    found: Counter[str] = Counter()
-    for row in conn.execute(held):
-        found[account_of_server(row.name.removeprefix(_UPSTREAM_SLOT))] += row.used
-    return found
 
 
 def _stored_bytes(conn: Connection) -> int:

@@ -24,7 +24,7 @@ from gateway.storage import Storage
 from gateway.storage_local import remove_old_files
 from gateway.videos import archive
 from gateway.videos.states import LIVE
-from gateway.videos.tables import videos
+from gateway.videos.tables import share_links, videos
 
 log = structlog.get_logger(__name__)
 
@@ -165,9 +165,10 @@ class Retention:
 
 
 def _forget_ways_in(conn: Connection, now: int) -> None:
-    """Sessions and invitations that are over."""
+    """Sessions, invitations and public links that are over."""
     conn.execute(delete(sessions).where(sessions.c.expires_at <= now))
     conn.execute(delete(invitations).where(invitations.c.expires_at <= now - _DAY_MS))
+    conn.execute(delete(share_links).where(share_links.c.expires_at <= now - _DAY_MS))
 
 
 def _rows(statement: Select[Any], conn: Connection) -> Sequence[Any]:

@@ -76,13 +76,14 @@ async def _resend(
 
 
 async def resolve_unknown(ctx: JobContext, job: Job) -> None:
-    """submission_unknown at the end of its grace: one last look where the upstream can be asked, then the end.
+    """submission_unknown at the end of its grace, or given up by an operator: one last look where the upstream can be asked, then the end.
 
     The customer pays nothing for what nobody confirmed.
     """
     now = await ctx.db.read(database_now)
     waited = (now - (job.attempt.sent_at or 0)) / 1000
-    if waited < ctx.settings.jobs.unknown_grace_seconds:  # woken early, by a cancel say
+    given_up = job.attempt.given_up_at is not None
+    if not given_up and waited < ctx.settings.jobs.unknown_grace_seconds:  # woken early, by a cancel say
         await try_later(ctx, job, ctx.settings.jobs.unknown_grace_seconds - waited, counted=False)
         return
     if await _adopt(ctx, job):

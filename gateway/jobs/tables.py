@@ -74,6 +74,7 @@ attempts = Table(
     Column("holds_upstream_slot", Boolean, nullable=False, default=True),
     Column("created_at", BigInteger, nullable=False),
     Column("sent_at", BigInteger),  # committed before every send, so a look-up knows how long to wait
+    Column("given_up_at", BigInteger),  # when an operator ended the wait for an answer that was lost
     Column("submitted_at", BigInteger),
     Column("finished_at", BigInteger),
     Column("cost_micros", BigInteger),  # upstream cost: reported, or estimated from the price row

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, delete, insert, update
+from sqlalchemy.exc import IntegrityError
 
 from gateway.audit.notes import Of, caller
 from gateway.clock import Clock
@@ -78,18 +79,17 @@ class Invitations:
                 raise BadRequest("This link is for a new password.", param="password")
             _check_address(found, form.email)
             if store.user_by_email(conn, form.email) is not None:
-                raise BadRequest(
-                    "There is an account with this address: sign in, then open the link again.",
-                    param="email",
-                    code="account_exists",
-                )
+                raise _has_account()
             user_id = store.add_user(
                 conn, email=form.email, name=form.name, now=now, password_hash=hashed, operator=first
             )
             self._joined(conn, found, user_id, now, row)
             return user_id
 
-        return await self._db.write(write)
+        try:
+            return await self._db.write(write)
+        except IntegrityError:  # the same address by another link, at the same time
+            raise _has_account() from None
 
     async def join(self, token: str, visitor: Visitor) -> None:
         """Make a signed-in person a member. BadRequest if the link is for another, or the person is one already."""
@@ -203,10 +203,11 @@ class Invitations:
         return token
 
     def _recovered(self, conn: Connection, email: str, token: str, now: int) -> str:
-        """Use up a link that no row was kept of: its own row is one that has been accepted."""
-        found, user = _recovering(conn, email, token), store.user_by_email(conn, email)
+        """Use up a link that no row was kept of: its own row is one that has been accepted. Two at once: one waits."""
+        user = store.user_by_email(conn, email, lock=True)
         if user is None:
             raise _over()
+        found = _recovering(conn, email, token)
         conn.execute(
             insert(invitations).values(
                 id=new_id("inv"),
@@ -261,6 +262,14 @@ def _shown(row: Row[Any] | None, conn: Connection) -> Invitation:
         user = store.user_by_id(conn, row.user_id)
         email = None if user is None else user.email
     return Invitation(kind, row.organization_id, row.organization_name, Role(row.role), email)
+
+
+def _has_account() -> BadRequest:
+    return BadRequest(
+        "There is an account with this address: sign in, then open the link again.",
+        param="email",
+        code="account_exists",
+    )
 
 
 def _check_address(found: Invitation, email: str) -> None:

@@ -27,9 +27,10 @@ def anybody(conn: Connection) -> bool:
     return bool(conn.execute(select(exists().where(users.c.id.is_not(None)))).scalar_one())
 
 
-def user_by_email(conn: Connection, email: str) -> AnyRow | None:
+def user_by_email(conn: Connection, email: str, *, lock: bool = False) -> AnyRow | None:
     """Read a person by e-mail address in lower case."""
-    return conn.execute(select(users).where(users.c.email == email)).first()
+    statement = select(users).where(users.c.email == email)
+    return conn.execute(statement.with_for_update() if lock else statement).first()
 
 
 def user_by_id(conn: Connection, user_id: str) -> AnyRow | None:

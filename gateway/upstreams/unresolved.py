@@ -76,10 +76,15 @@ class Unresolved:
     async def end_now(self, principal: Principal, video_id: str) -> None:
         """End the wait for a create that was never made: what is held is given back in the job's next step.
 
-        The grace is over for it, so a provider that can be asked is asked once more before. NotFound for one that is not unknown.
+        A provider that can be asked is asked once more before. NotFound for one that is not unknown, or given up already.
         """
         principal.require(Scope.OPERATOR)
-        by, long_ago = caller(principal), self._grace_ms + 1000
+        by = caller(principal)
+        waited_for = (
+            attempts.c.video_id == video_id,
+            attempts.c.state == "unknown",
+            attempts.c.given_up_at.is_(None),
+        )
 
         def write(conn: Connection) -> None:
             row = conn.execute(
@@ -87,17 +92,13 @@ class Unresolved:
                     videos.c.id == video_id, videos.c.state == State.SUBMISSION_UNKNOWN
                 )
             ).first()
-            if row is None:
+            given_up = update(attempts).where(*waited_for).values(given_up_at=now_ms())
+            if row is None or not conn.execute(given_up).rowcount:
                 raise NotFound(
-                    f"The fate of '{video_id[:64]}' is known by now.",
+                    f"The fate of '{video_id[:64]}' is known by now, or about to be.",
                     param="video_id",
                     code="video_not_found",
                 )
-            conn.execute(
-                update(attempts)
-                .where(attempts.c.video_id == video_id, attempts.c.state == "unknown")
-                .values(sent_at=now_ms() - long_ago)
-            )
             conn.execute(update(jobs).where(jobs.c.id == video_id).values(due=now_ms()))
             by.note(conn, "video.unknown_ended", video_id, Of(row.organization_id, row.project_id))
 
@@ -159,6 +160,7 @@ def _unknown(conn: Connection, grace_ms: int) -> list[Json]:
             attempts.c.id.label("attempt_id"),
             attempts.c.upstream,
             attempts.c.sent_at,
+            attempts.c.given_up_at,
             attempts.c.idempotency_key,
         )
         .join(waiting, waiting.c.id == videos.c.id)
@@ -176,7 +178,7 @@ def _unknown(conn: Connection, grace_ms: int) -> list[Json]:
             "attempt_id": row.attempt_id,
             "upstream": row.upstream,
             "sent_at": (row.sent_at or 0) // 1000,
-            "ends_at": ((row.sent_at or 0) + grace_ms) // 1000,
+            "ends_at": (row.given_up_at or (row.sent_at or 0) + grace_ms) // 1000,
             "idempotency_key": row.idempotency_key,
         }
         for row in rows

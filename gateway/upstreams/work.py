@@ -1,25 +1,24 @@
 """What our own workers do now, as they say themselves when an operator looks; and what waits for all upstreams."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sqlalchemy import Connection, func, select
 
 from gateway.clock import Clock
-from gateway.db import Database, now_ms
-from gateway.jobs.tables import attempts, jobs, slots
+from gateway.db import Database
+from gateway.jobs.backlog import backlog
+from gateway.jobs.tables import attempts, jobs
 from gateway.upstreams.workers import Workers
 from gateway.videos.routing import Catalogue
 from gateway.videos.tables import videos
 from providers.contract import Adapter, ProviderError, TellsWork
-from providers.spec import UpstreamSpec, account_of_server
+from providers.spec import UpstreamSpec
 
 Json = dict[str, Any]
 _PATIENCE_SECONDS: Final = 3.0
 _MOST_ROWS: Final = 100
-_SLOT: Final = "upstream:"
 
 
 class Work:
@@ -98,11 +97,7 @@ def _bounded(said: Mapping[str, Any]) -> Json:
 
 
 def _queue(conn: Connection, most: Mapping[str, int | None]) -> Json:
-    counted = conn.execute(select(jobs.c.state, func.count().label("jobs")).group_by(jobs.c.state))
-    by_state = {row.state: int(row.jobs) for row in counted}
-    age = conn.execute(
-        select(now_ms() - func.min(jobs.c.due)).where(jobs.c.due <= now_ms(), jobs.c.lease_until <= now_ms())
-    ).scalar_one()
+    now = backlog(conn)
     parked = conn.execute(
         select(jobs.c.parked_for, func.count().label("jobs"))
         .where(jobs.c.parked_for.is_not(None))
@@ -111,21 +106,15 @@ def _queue(conn: Connection, most: Mapping[str, int | None]) -> Json:
         .limit(50)
     )
     return {
-        "by_state": by_state,
-        "oldest_seconds": max(0, int(age or 0)) // 1000,
+        "by_state": now.by_state,
+        "oldest_seconds": now.oldest_ms // 1000,
         "parked": [{"name": row.parked_for, "jobs": int(row.jobs)} for row in parked],
-        "upstreams": _slots(conn, most),
+        "upstreams": [
+            {"name": name, "used": now.in_flight.get(name, 0), "most": most.get(name)}
+            for name in sorted({*now.in_flight, *most})
+        ],
         "next": _next(conn),
     }
-
-
-def _slots(conn: Connection, most: Mapping[str, int | None]) -> list[Json]:
-    used: Counter[str] = Counter()
-    held = select(slots.c.name, slots.c.used).where(slots.c.name.startswith(_SLOT), slots.c.used > 0)
-    for row in conn.execute(held):
-        used[account_of_server(row.name.removeprefix(_SLOT))] += row.used
-    names = sorted({*used, *most})
-    return [{"name": name, "used": used[name], "most": most.get(name)} for name in names]
 
 
 def _next(conn: Connection) -> list[Json]:

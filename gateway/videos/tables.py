@@ -115,4 +115,5 @@ share_links = Table(
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
     Index("ix_share_links_video_id", "video_id"),
+    Index("ix_share_links_expires_at", "expires_at"),
 )

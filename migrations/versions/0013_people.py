@@ -3,8 +3,6 @@
 import sqlalchemy as sa
 from alembic import op
 
-from gateway.videos.tables import WORDS
-
 revision = '0013'
 down_revision = '0012'
 branch_labels = None
@@ -15,6 +13,10 @@ OF_REQUESTS = 'endpoint_id IS NULL'
 OF_VIDEOS = 'video_id IS NOT NULL'
 LIVE = 'completed_at IS NULL'
 FAILED = 'error_code IS NOT NULL'
+WORDS = (
+    "to_tsvector('simple'::regconfig, "
+    "replace(project_id, '_', '') || ' ' || regexp_replace(lower(coalesce(prompt, '')), '[\\W_]+', ' ', 'g'))"
+)
 
 
 def upgrade() -> None:
@@ -85,6 +87,7 @@ def upgrade() -> None:
     sa.UniqueConstraint('hash', name=op.f('uq_share_links_hash'))
     )
     op.create_index('ix_share_links_video_id', 'share_links', ['video_id'])
+    op.create_index('ix_share_links_expires_at', 'share_links', ['expires_at'])
     op.add_column('api_keys', sa.Column('last_used_at', sa.BigInteger(), nullable=True))
     op.add_column('api_keys', sa.Column('created_by', sa.String(length=64), nullable=True))
     op.create_index('ix_ledger_entries_rare', 'ledger_entries', ['organization_id', 'created_at', 'id'],

@@ -1,4 +1,4 @@
-"""Waiting and rendering times, counted per hour and day from this release on; notices that are dealt with"""
+"""Waiting and rendering times, counted per hour and day from this release on; notices that are dealt with, and waits given up"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,6 +23,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('organization_id', 'grain', 'bucket', 'project_id', 'key_id', 'model', 'measure', 'bin',
         name=op.f('pk_timing_rollups'))
     )
+    op.add_column('attempts', sa.Column('given_up_at', sa.BigInteger(), nullable=True))
     op.add_column('operator_notices', sa.Column('resolved_at', sa.BigInteger(), nullable=True))
     op.add_column('operator_notices', sa.Column('resolution', sa.String(length=500), nullable=True))
 
@@ -30,4 +31,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column('operator_notices', 'resolution')
     op.drop_column('operator_notices', 'resolved_at')
+    op.drop_column('attempts', 'given_up_at')
     op.drop_table('timing_rollups')

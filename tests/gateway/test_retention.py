@@ -6,17 +6,18 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from gateway.clock import Clock
 from gateway.db import Database
 from gateway.files.tables import files
 from gateway.idempotency.tables import idempotency_records
+from gateway.members.tables import sessions
 from gateway.retention import Retention
 from gateway.settings import Retention as RetentionSettings
 from gateway.settings import Settings
 from gateway.storage import Storage, StorageError
-from gateway.videos.tables import videos
+from gateway.videos.tables import share_links, videos
 from tests.gateway.media_app import add_video
 
 HOUR = 3600 * 1000
@@ -43,6 +44,34 @@ async def left(db: Database) -> set[str]:
     """Which videos still have content."""
     chosen = select(videos.c.id).where(videos.c.content_key.is_not(None))
     return set(await db.read(lambda conn: conn.execute(chosen).scalars().all()))
+
+
+def way_in(hashed: str, expires_at: int) -> dict[str, object]:
+    """The columns that sessions and public links have in common."""
+    return {"id": hashed, "hash": hashed, "project_id": "proj_1", "created_at": 0, "expires_at": expires_at}
+
+
+async def test_sessions_and_public_links_go_when_they_are_over(
+    db: Database, clock: Clock, retention: Retention
+) -> None:
+    now = clock.now_ms()
+    of_link = {
+        "organization_id": "org",
+        "video_id": "video_1",
+        "with_prompt": False,
+        "created_by": "user_1",
+    }
+
+    def write(conn: Connection) -> None:
+        for name, ends in (("over", now - 25 * HOUR), ("good", now + HOUR)):
+            conn.execute(insert(sessions).values({**way_in(name, ends), "user_id": "user_1", "seen_at": 0}))
+            conn.execute(insert(share_links).values({**way_in(name, ends), **of_link}))
+
+    await db.write(write)
+    await retention.sweep()
+    for table in (sessions, share_links):
+        kept = await db.read(lambda conn, table=table: conn.execute(select(table.c.id)).scalars().all())  # type: ignore[misc]  # mypy cannot infer a lambda with defaults
+        assert kept == ["good"], table.name
 
 
 async def add_file(db: Database, file_id: str, **values: object) -> None:

@@ -1,14 +1,17 @@
 """The page of the audit log: who sees what, filters, differences, and the file."""
 
+import ast
 import csv
 import io
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 
 import pytest
 
-from gateway.dashboard.audit_words import Difference, differences
+import gateway
+from gateway.dashboard.audit_words import TYPES, Difference, differences
 from tests.gateway.dashboard.visits import Visit, visiting
 from tests.gateway.live import settings_for
 
@@ -102,3 +105,18 @@ def test_what_is_worth_reading_of_a_difference() -> None:
     gone = {"type": "x.deleted", "x.deleted": {"id": "x", "before": {"scopes": ["a", "b"]}}}
     assert differences(gone) == [Difference("scopes", "a, b", None)]
     assert differences({"type": "x", "x": {"id": "x"}}) == []
+
+
+def test_every_type_of_change_has_words() -> None:
+    noted, texts = set(), set()
+    for path in Path(gateway.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())) if path.name != "audit_words.py" else ():
+            match node:
+                case ast.Call(func=ast.Attribute(attr="note"), args=[_, ast.Constant(str(event)), *_]):
+                    noted.add(event)
+                case ast.Constant(str(text)):
+                    texts.add(text)
+    made_of_parts = {"project.archived", "project.updated"}
+    assert len(noted) > 30
+    assert noted <= set(TYPES)
+    assert set(TYPES) <= texts | made_of_parts

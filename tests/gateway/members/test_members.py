@@ -16,6 +16,7 @@ from gateway.keys.service import DEFAULT_ORGANIZATION, DEFAULT_PROJECT, KeyServi
 from gateway.members.forms import AccountForm, InvitationForm, RoleForm, SignInForm
 from gateway.members.invitations import LIFETIME_MS, Invitations
 from gateway.members.passwords import Passwords
+from gateway.members.recovery import recovery_token
 from gateway.members.roles import SCOPES, Role, may_manage
 from gateway.members.service import MemberService
 from gateway.members.sessions import Client, Sessions, Visitor
@@ -46,6 +47,7 @@ class House:
     sessions: Sessions
     members: MemberService
     invitations: Invitations
+    box: SecretBox
 
     async def account(self, token: str, email: str, name: str = "Somebody") -> Visitor:
         form = AccountForm(name=name, email=email, password=PASSWORD)
@@ -73,13 +75,14 @@ async def house(db: Database, tmp_path: Path) -> House:
     settings, clock = Settings(data_dir=tmp_path, admin_key="k" * 40), Later()
     keys = KeyService(db, clock, settings)
     await keys.bootstrap()
-    passwords, limits = Passwords(), RequestLimits(settings)
+    passwords, limits, box = Passwords(), RequestLimits(settings), SecretBox([new_key()])
     return House(
         clock,
         keys,
         Sessions(db, clock, keys),
         MemberService(db, clock, limits, passwords),
-        Invitations(db, clock, SecretBox([new_key()]), passwords),
+        Invitations(db, clock, box, passwords),
+        box,
     )
 
 
@@ -106,6 +109,28 @@ async def test_an_invitation_is_used_once_however_many_use_it_at_once(house: Hou
     )
     assert sum(isinstance(each, Visitor) for each in answers) == 1, answers
     assert len(await house.members.list(owner)) == 2
+
+
+async def test_of_two_accounts_with_one_address_at_once_one_is_made(house: House) -> None:
+    owner = await house.first()
+    tokens = [await house.invitations.invite(owner, InvitationForm(role=Role.VIEWER)) for _ in range(4)]
+    answers = await asyncio.gather(
+        *(house.account(token, "same@example.com") for token in tokens), return_exceptions=True
+    )
+    assert sum(isinstance(each, Visitor) for each in answers) == 1, answers
+    refused = [each for each in answers if not isinstance(each, Visitor)]
+    assert {getattr(each, "code", repr(each)) for each in refused} == {"account_exists"}
+
+
+async def test_a_way_back_in_is_used_once_however_many_use_it_at_once(house: House) -> None:
+    owner = await house.first()
+    token = recovery_token(house.box, owner.email, house.clock.now_ms())
+    answers = await asyncio.gather(
+        *(house.invitations.choose_password(token, f"{PASSWORD} {n}") for n in range(4)),
+        return_exceptions=True,
+    )
+    assert answers.count(owner.user_id) == 1, answers
+    assert sum(isinstance(each, NotFound) for each in answers) == 3, answers
 
 
 async def test_an_invitation_ends_after_a_week(house: House) -> None:

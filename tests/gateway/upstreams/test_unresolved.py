@@ -2,11 +2,13 @@
 
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
+from sqlalchemy import Connection, select
 
 from gateway.billing.audit import audit
 from gateway.clock import Clock
@@ -15,6 +17,7 @@ from gateway.db_open import open_database
 from gateway.errors import BadRequest, Forbidden, NotFound
 from gateway.events import Hints
 from gateway.jobs.settle import add_notice
+from gateway.jobs.tables import attempts
 from gateway.keys.service import operator_principal
 from gateway.principal import Principal, Scope
 from gateway.settings import Settings
@@ -24,6 +27,7 @@ from tests.gateway.dashboard.visits import Visit, visiting
 from tests.gateway.live import settings_for
 from tests.server import MODEL, upstream_table
 
+T = TypeVar("T")
 OPERATOR = operator_principal()
 
 
@@ -54,11 +58,20 @@ def until(visit: Visit, path: str, text: str) -> str:
 
 
 async def problems(settings: Settings) -> list[str]:
+    return [str(each) for each in await reading(settings, audit)]
+
+
+async def reading(settings: Settings, question: Callable[[Connection], T]) -> T:
     database = open_database(settings, Clock())
     try:
-        return [str(each) for each in await database.read(audit)]
+        return await database.read(question)
     finally:
         await database.close()
+
+
+def sent_and_given_up(conn: Connection) -> tuple[int, int | None]:
+    row = conn.execute(select(attempts.c.sent_at, attempts.c.given_up_at)).one()
+    return row.sent_at, row.given_up_at
 
 
 @pytest.mark.anyio
@@ -74,10 +87,12 @@ async def test_a_lost_create_is_ended_and_what_it_cost_is_booked(database_url: s
                 page = until(visit, "/operator/unknown", video["id"])
                 assert "$0.40" in page  # held
                 assert "submission unknown" in visit.page("/operator/queue").lower()
+                sent, _ = await reading(settings, sent_and_given_up)
                 visit.post(f"/operator/unknown/{video['id']}/end")
                 ended = _ended(client, video["id"])
                 assert (ended["error"]["code"], ended["cost"]["status"]) == ("submission_unknown", "released")
                 visit.post(f"/operator/unknown/{video['id']}/end", status=404)
+                assert (await reading(settings, sent_and_given_up))[0] == sent  # when it was sent stays true
                 attempt = client.get(f"/v1/videos/{video['id']}/attempts").json()["data"][0]
                 path = f"/operator/unknown/attempts/{attempt['id']}/charged"
                 for bad in ("-1", "x"):
