@@ -1,6 +1,6 @@
 """Reading the audit log."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, Connection, Row, select, tuple_
 from gateway.audit.tables import audit_log
 from gateway.db import Database
 from gateway.errors import BadRequest
-from gateway.keys.store import names as names_anywhere
 from gateway.principal import Principal, Scope
 from gateway.usage.view import csv_text, iso
 
@@ -57,14 +56,6 @@ class AuditService:
         organization_id = None if of_all else principal.organization_id
         rows, more = await self._db.read(lambda conn: _rows(conn, organization_id, wanted))
         return Page([public_entry(row) for row in rows], more)
-
-    async def names(self, principal: Principal, ids: Iterable[str]) -> dict[str, str]:
-        """Give the names of keys, projects and organizations by id; foreign ones are left out, but not for operators."""
-        wanted = sorted(set(ids))
-        if not wanted:
-            return {}
-        organization_id = None if Scope.OPERATOR in principal.scopes else principal.organization_id
-        return await self._db.read(lambda conn: names_anywhere(conn, organization_id, wanted))
 
     async def csv(self, principal: Principal, wanted: Wanted) -> AsyncIterator[str]:
         """The newest entries as CSV, read as fast as they are taken. BadRequest before the file begins."""

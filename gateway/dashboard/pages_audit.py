@@ -11,10 +11,11 @@ from litestar.response import Stream
 from gateway.audit.service import MOST_OF_A_FILE, AuditService, Wanted
 from gateway.dashboard.audit_words import TYPES, differences, name_in, words_of
 from gateway.dashboard.dates import day_end, day_start
+from gateway.dashboard.names import Names
 from gateway.dashboard.page import Pages
 from gateway.http.auth import requires
 from gateway.http.csv_answer import csv_answer
-from gateway.keys.service import OPERATOR_KEY, KeyService
+from gateway.keys.service import KeyService
 from gateway.keys.store import PageQuery
 from gateway.members.service import MemberService
 from gateway.members.sessions import Visitor
@@ -69,7 +70,7 @@ class AuditPages(Controller):
     ) -> Response[str]:
         """List changes, the newest first."""
         found = await audit.list(visitor.principal, _wanted(asked, after))
-        names = await _names(visitor, found.data, asked, audit, members)
+        names = await Names(keys, members, visitor).known(_ids(found.data, asked))
         older = f"/audit?{urlencode({**asked, 'after': found.data[-1]['id']})}" if found.has_more else None
         projects = await keys.list_projects(
             visitor.principal, PageQuery(_MOST_CHOICES, None, True), archived=True
@@ -112,16 +113,13 @@ def _wanted(asked: dict[str, str], after: str | None) -> Wanted:
     return Wanted(_ON_A_PAGE, after or None, None, times, lists)
 
 
-async def _names(
-    visitor: Visitor, entries: list[Json], asked: dict[str, str], audit: AuditService, members: MemberService
-) -> dict[str, str]:
+def _ids(entries: list[Json], asked: dict[str, str]) -> set[str]:
     ids = {asked[name] for name in ("actor", "project", "object") if name in asked}
     for entry in entries:
         project = (entry["project"] or {}).get("id")
         seen = (_actor_id(entry), entry[entry["type"]]["id"], project, entry["organization_id"])
         ids.update(each for each in seen if each)
-    known = {OPERATOR_KEY: "Operator key"}
-    return {**known, **await audit.names(visitor.principal, ids), **await members.names(ids)}
+    return ids
 
 
 async def _actors(

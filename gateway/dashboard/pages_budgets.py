@@ -55,7 +55,7 @@ class BudgetsPages(Controller):
         return pages.show(
             request,
             "budgets/budgets.html",
-            budgets=[{**each, "label": _label(each, {**names, **projects})} for each in found.data],
+            budgets=[{**each, "label": _label(each, names)} for each in found.data],
             older=f"/budgets?after={found.data[-1]['id']}" if found.has_more else None,
             writes=visitor.may(Scope.BILLING_WRITE),
             projects=sorted(projects.items(), key=lambda each: each[1]),

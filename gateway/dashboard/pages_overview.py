@@ -70,7 +70,7 @@ class OverviewPages(Controller):
             return pages.show(request, "overview/plain.html")
         asked = _asked(request)
         found = await _read(overviews, visitor, asked)
-        names = await _named(found, keys, members, sessions, visitor)
+        names = await _named(found, Names(keys, members, visitor))
         budgets = []
         if visitor.may(Scope.BILLING_READ):
             budgets = (await billing.list_budgets(visitor.principal, PageQuery(6, None, True))).data
@@ -119,11 +119,10 @@ class OverviewPages(Controller):
         overviews: NamedDependency[OverviewService],
         keys: NamedDependency[KeyService],
         members: NamedDependency[MemberService],
-        sessions: NamedDependency[Sessions],
     ) -> Response[Any]:
         """Send the table as a file."""
         found = await _read(overviews, visitor, _asked(request))
-        names = await _named(found, keys, members, sessions, visitor)
+        names = await _named(found, Names(keys, members, visitor))
         return csv_answer(_lines(found, names), f"onereel-{found.dimension}")
 
 
@@ -147,16 +146,9 @@ async def _read(overviews: OverviewService, visitor: Visitor, asked: Mapping[str
     return await overviews.overview(visitor.principal, span, asked["by"])
 
 
-async def _named(
-    found: Overview, keys: KeyService, members: MemberService, sessions: Sessions, visitor: Visitor
-) -> dict[str, str]:
+async def _named(found: Overview, names: Names) -> dict[str, str]:
     ids = [group.name for group in found.groups if group.name]
-    if found.dimension == "project":
-        places = {each["project_id"]: each["project_name"] for each in await sessions.places(visitor)}
-        return {each: places.get(each, each) for each in ids}
-    if found.dimension in ("key", "user"):
-        return await Names(keys, members, visitor).of(ids)
-    return {each: each for each in ids}
+    return {each: each for each in ids} if found.dimension == "model" else await names.of(ids)
 
 
 def _drawings(found: Overview, names: Mapping[str, str]) -> list[Any]:

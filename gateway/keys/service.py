@@ -1,6 +1,6 @@
 """Organizations, projects and API keys: who may do what, and the first key of an installation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
@@ -212,10 +212,10 @@ class KeyService:
         found = await self._db.read(read)
         return Page([public_key(row) for row in found.rows], found.has_more)
 
-    async def names(self, organization_id: str, key_ids: Iterable[str]) -> dict[str, str]:
-        """Give the names of an organization's keys by id, revoked ones too; unknown ids are left out."""
-        wanted = list(key_ids)
-        return await self._db.read(lambda conn: store.key_names(conn, organization_id, wanted))
+    async def names(self, organization_id: str | None, ids: Sequence[str]) -> dict[str, str]:
+        """Give the names of an organization's keys and projects, and its own, by id, also of what has ended; None: of every
+        organization. Others are left out."""
+        return await self._db.read(lambda conn: store.names(conn, organization_id, ids))
 
     async def get_key(self, principal: Principal, project_id: str, key_id: str) -> Json:
         """One key, redacted."""

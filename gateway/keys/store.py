@@ -98,18 +98,6 @@ def key(conn: Connection, project_id: str, key_id: str, *, made_by: str | None =
     return row
 
 
-def key_names(conn: Connection, organization_id: str, key_ids: Sequence[str]) -> dict[str, str]:
-    """Read the names of keys of one organization, revoked ones too."""
-    found: dict[str, str] = {}
-    for start in range(0, len(key_ids), _CHUNK):
-        chosen = api_keys.c.id.in_(key_ids[start : start + _CHUNK])
-        statement = select(api_keys.c.id, api_keys.c.name).where(
-            api_keys.c.organization_id == organization_id, chosen
-        )
-        found.update({row.id: row.name for row in conn.execute(statement)})
-    return found
-
-
 def list_organizations(conn: Connection, page: PageQuery) -> PageRows:
     """Every organization: for the operator only."""
     return _page(conn, organizations, select(organizations), page)

@@ -44,13 +44,13 @@ async def test_a_file_and_names_end_at_the_organization(
     assert rows
     assert {row["organization_id"] for row in rows} == {stranger.organization_id}
     ids = [made["id"], DEFAULT_PROJECT, stranger.organization_id, stranger.project_id, "key_nobody"]
-    assert await audit.names(stranger, ids) == {
+    assert await keys.names(stranger.organization_id, ids) == {
         stranger.organization_id: "Elsewhere",
         stranger.project_id: "Default",
     }
-    assert (await audit.names(operator, ids))[made["id"]] == "ours"
+    assert (await keys.names(None, ids))[made["id"]] == "ours"
     await keys.revoke_key(operator, DEFAULT_PROJECT, made["id"])
-    assert (await audit.names(operator, ids))[made["id"]] == "ours"
-    assert await audit.names(operator, []) == {}
+    assert (await keys.names(None, ids))[made["id"]] == "ours"
+    assert await keys.names(None, []) == {}
     with pytest.raises(Forbidden):
         await audit.csv(Principal("org_x", "proj_x", "key_x", frozenset()), Wanted())
