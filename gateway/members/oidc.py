@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 
 import structlog
 from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import IntegrityError
 
 from gateway.audit.notes import Of, caller
 from gateway.clock import Clock
@@ -259,7 +260,10 @@ class OidcMembers:
 
     async def person(self, identity: Identity) -> str:
         """Find or make the person: the id. Forbidden for somebody whom nobody invited."""
-        return await self._db.write(lambda conn: self._found(conn, identity))
+        try:
+            return await self._db.write(lambda conn: self._found(conn, identity))
+        except IntegrityError:  # the same person twice at once: known by now
+            return await self._db.write(lambda conn: self._found(conn, identity))
 
     def _found(self, conn: Connection, identity: Identity) -> str:
         linked = users.c.oidc_issuer == identity.issuer, users.c.oidc_subject == identity.subject

@@ -84,7 +84,8 @@
         item.hidden = !words.every((word) => text.includes(word));
       });
     } else if (event.target.name === "models[]") {
-      const most = 4, boxes = [...form().querySelectorAll('[name="models[]"]:checked')];
+      const most = Number(document.getElementById("model-list").dataset.most);
+      const boxes = [...form().querySelectorAll('[name="models[]"]:checked')];
       if (boxes.length > most) event.target.checked = false;
       refit();
     } else if (event.target.type !== "file") soon();
